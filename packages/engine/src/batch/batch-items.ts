@@ -166,8 +166,8 @@ export class BatchItems {
 
   /** The answer to an item that failed. */
   failed(item: RequestItem, audit: ItemAudit, startedMs: number, error: unknown): Done {
-    const { reason, message, cause } = failureOf(error, this.#message.version, item.operation);
-    const answer: ResponseItem = { ...echoOf(item), status: "OperationFailed", reason, message };
+    const { cause, ...failure } = failureOf(error, this.#message.version, item.operation);
+    const answer: ResponseItem = { ...echoOf(item), status: "OperationFailed", ...failure };
     const done = { answer, audit, startedMs };
     return cause === undefined ? done : { ...done, cause };
   }

@@ -21,6 +21,7 @@ import type { RootOfTrustFailure } from "../ports/keys.ts";
 export interface Failure {
   readonly reason: NonNullable<ResponseItem["reason"]>;
   readonly message: string;
+  readonly payload?: object;
   readonly cause?: unknown;
 }
 
@@ -54,7 +55,9 @@ export function failureOf(
   // It is the client's fault, so the log must not raise an alarm, even if there is a cause.
   if (error instanceof KmipError) {
     const errors = operationRow(operation)?.errors;
-    return { reason: resultReasonOf(error.fault, version, errors), message: error.message };
+    const { fault, message, payload } = error;
+    const failure = { reason: resultReasonOf(fault, version, errors), message };
+    return payload === undefined ? failure : { ...failure, payload };
   }
   if (error instanceof StoreUnavailable) {
     return {

@@ -1,4 +1,4 @@
-import { KmipError, tags } from "@holdfast/kmip";
+import { type Fault, isVersion1, KmipError, tags } from "@holdfast/kmip";
 import { ItemType } from "@holdfast/ttlv";
 import { leaseTimeSeconds } from "../attributes/attribute-home.ts";
 import type { Handler } from "../ports/operation-context.ts";
@@ -14,28 +14,49 @@ export const check: Handler<"Check"> = async (context, request) => {
   if (isDestroyed(object.facts)) {
     throw new KmipError("objectDestroyed", "the object was destroyed");
   }
-  const denial = denialOf(object, request);
-  if (denial !== undefined) {
-    context.placeholder.set(undefined);
-    throw denial;
-  }
-  return { uniqueIdentifier: object.uniqueIdentifier };
+  const [denial, ...more] = denialsOf(object, request);
+  if (denial === undefined) return { uniqueIdentifier: object.uniqueIdentifier };
+  context.placeholder.set(undefined);
+  // 2.x says the same as 1.4, 4.10, but its mandatory test case BL-M-2-21 wants no payload.
+  if (!isVersion1(context.version)) throw new KmipError(denial.fault, denial.message);
+  const payload = Object.assign({}, denial.asked, ...more.map(({ asked }) => asked));
+  throw new KmipError(denial.fault, denial.message, { payload });
 };
 
 type Asked = Parameters<typeof check>[1];
 
-function denialOf(object: ManagedObject, asked: Asked): KmipError | undefined {
+/** What was asked and is not allowed, and why. */
+interface Denial {
+  readonly fault: Fault;
+  readonly message: string;
+  readonly asked: Partial<Asked>;
+}
+
+function denialsOf(object: ManagedObject, asked: Asked): readonly Denial[] {
   const { cryptographicUsageMask, leaseTime, usageLimitsCount } = asked;
+  const denials: Denial[] = [];
   if (cryptographicUsageMask !== undefined && !allows(object, cryptographicUsageMask)) {
-    return new KmipError("incompatibleUsageMask", "the usage mask does not allow this use");
+    denials.push({
+      fault: "incompatibleUsageMask",
+      message: "the usage mask does not allow this use",
+      asked: { cryptographicUsageMask },
+    });
   }
   if (usageLimitsCount !== undefined && usageLimitsCount > remaining(object, usageLimitsCount)) {
-    return new KmipError("usageLimitExceeded", "the usage limits do not allow this much");
+    denials.push({
+      fault: "usageLimitExceeded",
+      message: "the usage limits do not allow this much",
+      asked: { usageLimitsCount },
+    });
   }
   if (leaseTime !== undefined && leaseTime > leaseTimeSeconds) {
-    return new KmipError("permissionDenied", `a lease is at most ${leaseTimeSeconds} s`);
+    denials.push({
+      fault: "permissionDenied",
+      message: `a lease is at most ${leaseTimeSeconds} s`,
+      asked: { leaseTime },
+    });
   }
-  return undefined;
+  return denials;
 }
 
 function allows({ registers }: ManagedObject, wanted: number): boolean {

@@ -336,6 +336,21 @@ describe("Check", () => {
     }
   });
 
+  test.each(versions)("returns what it denies, in KMIP 1.x: %s", async (version) => {
+    const { uniqueIdentifier } = await engine.ask("2.1", "Create", aesKey({ UsageLimits: limits }));
+    const ask = async (asked: object) => {
+      const items = [["Check", { uniqueIdentifier, ...asked }]] as const;
+      return (await engine.send(version, items)).items[0];
+    };
+    const wrong = { cryptographicUsageMask: 0x05, usageLimitsCount: 101n };
+    const item = await ask({ ...wrong, leaseTime: 3600 });
+    expect(item?.status).toBe("OperationFailed");
+    expect(item?.payload).toEqual(isVersion1(version) ? wrong : undefined);
+    const missing = (await engine.send(version, [["Check", { uniqueIdentifier: "none" }]]))
+      .items[0];
+    expect(missing?.payload).toBeUndefined();
+  });
+
   test("allows any use of an object without limits", async () => {
     const { uniqueIdentifier } = await engine.ask("2.1", "Create", aesKey());
     const usageLimitsCount = 2n ** 62n;

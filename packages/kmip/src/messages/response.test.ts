@@ -49,14 +49,14 @@ describe("the response header", () => {
 describe("a response batch item", () => {
   const id = Uint8Array.of(0x51, 0x4c, 0x4b, 0x43, 1, 0, 0, 0);
 
-  test("of a failure has its reason and message, and no payload", () => {
+  test.each([[undefined], [{ leaseTime: 9000 }]])("of a failure, payload %j", (payload) => {
     const item = answered("1.1", {
-      operation: "Get",
+      operation: "Check",
       uniqueBatchItemId: id,
       status: "OperationFailed",
-      reason: "ItemNotFound",
-      message: "no such object",
-      payload: { uniqueIdentifier: "id" },
+      reason: "PermissionDenied",
+      message: "a lease is at most 3600 s",
+      payload,
     });
     expect(names(item)).toEqual([
       "Operation",
@@ -64,6 +64,7 @@ describe("a response batch item", () => {
       "ResultStatus",
       "ResultReason",
       "ResultMessage",
+      ...(payload === undefined ? [] : ["ResponsePayload"]),
     ]);
     expect(child(item, tags.UniqueBatchItemID.tag)?.value).toEqual(id);
   });

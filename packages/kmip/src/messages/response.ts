@@ -14,9 +14,9 @@ import {
 import { type ResponseItem, type ResponseMessage, responseBatchItem } from "./message.ts";
 import { type OperationRow, operationCodeOf, operationOfCode, operations } from "./operations.ts";
 
-/** The payload, unless the item failed: by the operation's row, or else the caller's own item. */
+/** The payload, by the operation's row, or else the caller's own item; an item that failed need not have one. */
 function encodePayload(item: ResponseItem, version: Version): Item | undefined {
-  if (item.operation === undefined || item.status === "OperationFailed") return undefined;
+  if (item.operation === undefined) return undefined;
   if (item.encodedPayload !== undefined) return item.encodedPayload;
   if (item.payload === undefined && item.status !== "Success") return undefined;
   const row: OperationRow = operations[item.operation];

@@ -119,14 +119,21 @@ export class KmipError extends Error {
   readonly fault: Fault;
   /** The version to answer in, if the message's header has a supported or similar version. */
   readonly version: Version | undefined;
+  /** What the operation returns although it failed: its response payload. */
+  readonly payload: object | undefined;
   constructor(
     fault: Fault,
     message: string,
-    options: { readonly cause?: unknown; readonly version?: Version } = {},
+    options: {
+      readonly cause?: unknown;
+      readonly version?: Version;
+      readonly payload?: object;
+    } = {},
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.fault = fault;
     this.version = options.version;
+    this.payload = options.payload;
   }
 }
 
