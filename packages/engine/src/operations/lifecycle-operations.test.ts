@@ -79,18 +79,19 @@ const table: readonly (readonly [string, Step, string])[] = [
   ["DestroyedCompromised", "destroy", "destroyed"],
 ];
 
-function reasonFor(version: Version, result: string): string | undefined {
-  if (result === "wrong")
-    return isVersion1(version) ? "PermissionDenied" : "WrongKeyLifecycleState";
-  if (result !== "destroyed") return undefined;
-  return isVersion1(version) ? "PermissionDenied" : "ObjectDestroyed";
+function reasonFor(version: Version, step: Step, result: string): string | undefined {
+  if (result !== "wrong" && result !== "destroyed") return undefined;
+  if (isVersion1(version)) return "PermissionDenied";
+  return result === "destroyed" && step === "destroy"
+    ? "ObjectDestroyed"
+    : "WrongKeyLifecycleState";
 }
 
 describe.each(["1.1", "2.1"] as const)("KMIP %s", (version) => {
   test.each(table)("in state %s, step %s gives: %s", async (state, step, result) => {
     const uniqueIdentifier = await inState(state);
     const before = await facts(uniqueIdentifier);
-    const reason = reasonFor(version, result);
+    const reason = reasonFor(version, step, result);
     expect(await take(version, uniqueIdentifier, step)).toBe(reason);
     const after = await facts(uniqueIdentifier);
     if (reason === undefined) expect(stateOf(after)).toBe(result);
@@ -204,7 +205,7 @@ describe("Destroy with a delay", () => {
     expect(await engine.reason("2.1", "Get", asked)).toBe("ObjectDestroyed");
     expect(await engine.reason("1.1", "Get", asked)).toBe("ItemNotFound");
     expect(await engine.reason("2.1", "Check", asked)).toBe("ObjectDestroyed");
-    expect(await engine.reason("2.1", "Activate", asked)).toBe("ObjectDestroyed");
+    expect(await engine.reason("2.1", "Activate", asked)).toBe("WrongKeyLifecycleState");
     expect(await engine.reason("2.1", "Destroy", asked)).toBe("ObjectDestroyed");
     const { attributes } = await engine.ask("1.1", "GetAttributes", {
       uniqueIdentifier: id,

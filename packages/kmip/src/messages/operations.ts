@@ -116,8 +116,13 @@ const incorrectAttribute = {
   nonUniqueName: { v1: "InvalidField" },
 } as const;
 
-/** 1.x answers Permission Denied for any state that does not permit the operation (KMIP 1.4, 11.20 to 11.22). */
-const destroyedState = { objectDestroyed: { v1: "PermissionDenied" } } as const;
+/**
+ * A destroyed object is in one of the states that do not permit the operation (KMIP 1.4, 11.20 and 11.21; KMIP 2.1, 6.1.1
+ * and 6.1.44).
+ */
+const destroyedState = {
+  objectDestroyed: { v1: "PermissionDenied", v2: "WrongKeyLifecycleState" },
+} as const;
 
 const known = (code: number, since: Version): OperationRow => ({ code, since });
 
@@ -392,7 +397,8 @@ export const operations = {
     since: "1.0",
     changes: true,
     audit: "kmip-key.destroy",
-    errors: destroyedState,
+    // KMIP 1.4, 11.22.
+    errors: { objectDestroyed: { v1: "PermissionDenied" } },
     request: { uniqueIdentifier: identifierAsked },
     response: identifierAnswer,
   }),
