@@ -182,6 +182,17 @@ export function checkSize(registers: readonly Register[]): void {
   );
 }
 
+/** Refuses Names that differ only in their type: a Name is found by its value (KMIP 2.1, 4.32). */
+export function checkNames(registers: readonly Register[]): void {
+  const seen = new Set<string>();
+  for (const { tag, value } of registers) {
+    if (tag !== attributes.Name.tag || value === undefined) continue;
+    const name = attributeValue("Name", value).value;
+    if (seen.has(name)) throw new KmipError("nonUniqueName", "the object has this Name twice");
+    seen.add(name);
+  }
+}
+
 /** The date that changed, and when the object became Active, if it did. */
 interface DateChange {
   readonly tag: number;

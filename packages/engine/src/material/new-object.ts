@@ -2,6 +2,7 @@ import { attributeItem, attributes, KmipError, type ObjectTypeName } from "@hold
 import type { Item } from "@holdfast/ttlv";
 import {
   checkDates,
+  checkNames,
   checkStated,
   type Given,
   type GivenFor,
@@ -52,6 +53,7 @@ export async function storeNew(context: OperationContext, fresh: NewObject): Pro
   const described = fixedItems(fresh, nowSeconds);
   checkStated(given, withStatedDigests(fresh, described));
   checkDates(given.registers);
+  checkNames(given.registers);
   const uniqueIdentifier = ids.uuid();
   const objectType = enumerationValue("ObjectType", fresh.objectType);
   const binding = { instance, uniqueIdentifier, objectType };

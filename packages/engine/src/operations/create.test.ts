@@ -1,6 +1,7 @@
 import {
   type AttributeName,
   type AttributeValue,
+  attributeItem,
   attributes,
   attributeValue,
   isVersion1,
@@ -316,6 +317,19 @@ describe("Create refuses", () => {
     expect(await engine.reason("2.1", "Create", key)).toBe("NonUniqueNameAttribute");
     await engine.ask("1.1", "Destroy", { uniqueIdentifier });
     expect(await engine.reason("2.1", "Create", key)).toBeUndefined();
+  });
+
+  test.each(versions)("a Name twice with different types, in KMIP %s", async (version) => {
+    const [plain, uri] = [named("n"), { value: "n", type: "URI" } as const];
+    const key = (...names: readonly (typeof plain)[]) => {
+      const given = names.map((name) => ({ item: attributeItem("Name", name) }));
+      const { objectType, attributes } = aesKey();
+      const all = [...attributes.attributes, ...given];
+      return { objectType, attributes: { ...attributes, attributes: all } };
+    };
+    const reason = isVersion1(version) ? "InvalidField" : "NonUniqueNameAttribute";
+    expect(await engine.reason(version, "Create", key(plain, uri))).toBe(reason);
+    expect(await engine.reason(version, "Create", key(plain, plain))).toBeUndefined();
   });
 
   test.each(versions)("a key without an algorithm, if KMIP %s is 1.x", async (version) => {
