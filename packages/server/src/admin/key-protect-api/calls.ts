@@ -1,3 +1,4 @@
+import { hash } from "node:crypto";
 import { type Contract, contract, type Reply } from "@holdfast/admin";
 import type { FastifyRequest } from "fastify";
 import { type Admitted, forbidden, mayCall } from "../access/authorizer.ts";
@@ -61,11 +62,10 @@ export class Calls {
     try {
       return (await this.#carryOut(operation, given)) as Reply<Contract[Name]>;
     } catch (error) {
-      // What the first call made was deleted since: this one is not a repetition.
+      // What the call with this key made was deleted since: a later call used the next key.
       const isOld = error instanceof Refused && error.problem.code === "madeAlready";
       if (!isOld || given.key === undefined) throw error;
-      const anew = { ...given, key: undefined };
-      return (await this.#carryOut(operation, anew)) as Reply<Contract[Name]>;
+      return await this.call(operation, { ...given, key: hash("sha256", given.key) });
     }
   }
 

@@ -1,8 +1,11 @@
 import { request } from "node:https";
 import { type Handlers, ManagementError, type ProblemCode, problems } from "@holdfast/admin";
+import { type SystemRecord, systemIdentifier } from "@holdfast/engine";
 import { until } from "@holdfast/testing";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { type Asking, bearer, openerOf, sampleInstance, tokenOf } from "../../testing/admin.ts";
+import { systemRecord } from "../../testing/system-records.ts";
+import { MadeBefore } from "../made-before.ts";
 import { type ApiSettings, adapterLabels } from "./context.ts";
 import { keyProtectRoutes } from "./routes.ts";
 
@@ -181,6 +184,44 @@ describe("IBM's API", () => {
     for (const name of names) expect(name).toMatch(/^kmip_adapter_[0-9a-f]{16}$/);
     expect(names[1]).toBe(names[0]);
     expect(new Set(names).size).toBe(3);
+  });
+
+  test("answers a repetition of an order with what it made, also after earlier ones were deleted", async () => {
+    const records = new Map<string, SystemRecord<"Instance">>();
+    const named = (name: string) => [...records.values()].filter((one) => one.name === name);
+    const handlers: Partial<Handlers> = {
+      listInstances: async () => ({ items: [] }),
+      readInstance: async ({ params }) => ({ ...adapter, id: params.instance }),
+      createInstance: async ({ body, newId }) => {
+        const { name = "" } = body;
+        if (named(name).some(({ destroyed }) => destroyed === undefined)) {
+          throw new ManagementError("nameTaken", name);
+        }
+        const id = systemIdentifier("Instance", newId);
+        records.set(id, systemRecord("Instance", { instance: newId, name }, id));
+        return { ...adapter, id: newId };
+      },
+    };
+    const view = { get: (_: string, id: string) => records.get(id) as never };
+    const refresh = async () => undefined;
+    const madeBefore = new MadeBefore({ ...view, refresh }, handlers as Handlers);
+    const admin = await open({ keyProtectApi, handlers, madeBefore });
+    const asking = ordered({ name: "n", profile: "native_1.0", profile_data: { crk_id: rootKey } });
+    const headers = { ...ours, "correlation-id": "3f6b0f0e-5f7d-4c3c-9a57-0d2f8f1f2b11" };
+    const ids: unknown[] = [];
+    for (let round = 0; round < 3; round += 1) {
+      for (let sent = 0; sent < 2; sent += 1) {
+        const answer = await admin.ask(base, { ...asking, token: manager, headers });
+        expect(answer.status).toBe(201);
+        ids.push((answer.json["resources"] as { readonly id: string }[])[0]?.id);
+      }
+      for (const [id, record] of records) {
+        records.set(id, { ...record, destroyed: { time: 1, region: "a" } });
+      }
+    }
+    expect(records.size).toBe(3);
+    expect(new Set(ids).size).toBe(3);
+    expect([ids[0], ids[2], ids[4]]).toEqual([ids[1], ids[3], ids[5]]);
   });
 
   test("reports no fault of its own where the caller hangs up before an ordered adapter is ready", async () => {
