@@ -94,7 +94,7 @@ function call<Name extends Operation>(
 }
 
 const key = (params: { readonly instance: string; readonly key: string }) =>
-  call("readKey", { params });
+  call("readKey", { params, query: {} });
 const named = <Thing extends { readonly name: string }>(items: readonly Thing[], name: string) =>
   items.filter((one) => one.name === name);
 

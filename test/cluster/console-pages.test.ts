@@ -337,6 +337,7 @@ browserless(`the console's pages (${browserNote})`, () => {
       .digest("hex");
     const { createdAt = "" } = await cluster.admin.call("readKey", {
       params: { instance: "searched", key: id },
+      query: {},
     });
     const around = (ms: number) => new Date(Date.parse(createdAt) + ms).toISOString();
     const wanted: Readonly<Record<string, string>> = {

@@ -154,7 +154,7 @@ async function buttonsOf(
   if (!mayCall(contract[reads], bounds)) return [];
   const { state } =
     reads === "readKey"
-      ? await client.call("readKey", { params: { instance: "own", key: named.key } })
+      ? await client.call("readKey", { params: { instance: "own", key: named.key }, query: {} })
       : { state: "" };
   const fits = (name: Operation) =>
     name !== "restoreKey" && (allowedIn[name]?.includes(state) ?? true);

@@ -116,7 +116,7 @@ test("keys are searched, shown, changed and counted; those of a deleted instance
   expect(await found({})).toEqual([three, two, one]);
   expect(await found({ xIdentifier: "vm-1" })).toEqual([one]);
   expect(await found({ state: "PreActive" })).toEqual([three, two]);
-  const details = await admin.call("readKey", { params: { ...params, key: one } });
+  const details = await admin.call("readKey", { params: { ...params, key: one }, query: {} });
   expect(details.createdBy).toMatch(/^[0-9a-f]{64}$/);
   expect(await found({ createdBy: details.createdBy })).toEqual([three, two, one]);
   expect(await found({ createdBy: "0".repeat(64) })).toEqual([]);

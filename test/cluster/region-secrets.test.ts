@@ -141,7 +141,7 @@ async function readOverApi(keys: readonly string[]): Promise<void> {
   const target = { node: region.node(0), ca: region.ca };
   await using admin = adminClient(target, await firstToken(target));
   for (const key of keys) {
-    const answer = await admin.call("readKey", { params: { instance: "vcenter", key } });
+    const answer = await admin.call("readKey", { params: { instance: "vcenter", key }, query: {} });
     expect(answer.attributes.map(({ name }) => name)).toContain("Initial Date");
     told.push(JSON.stringify(answer));
   }

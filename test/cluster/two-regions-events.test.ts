@@ -108,7 +108,10 @@ test("a key that was made in one region has its events and its history at the ot
     expect(listed).toMatchObject({ code: 0, err: "" });
     expect(listed.out).toMatch(/kmip-key\.create/);
     await eventually(`${asked} shows who made it`, async () => {
-      const { history } = await admin(asked).call("readKey", { params: { instance, key: id } });
+      const { history } = await admin(asked).call("readKey", {
+        params: { instance, key: id },
+        query: {},
+      });
       return history.map(({ what, region: where, by }) => [what, where, by?.length]);
     }, [["created", region, 64]]);
     const only = await events(asked, { target: id, region });

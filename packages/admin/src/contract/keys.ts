@@ -191,9 +191,14 @@ export const keyRoutes = {
     roles: may.read,
     scope: "instance",
     params: keyParam,
+    query: z.object({
+      history: flag
+        .optional()
+        .describe("false: without the history, for which other regions may be asked."),
+    }),
     answer: keyDetails,
     problems: ["notFound", "storeUnavailable"],
-    command: { words: "key show" },
+    command: { words: "key show", hidden: ["history"] },
   },
   activateKey: {
     method: "POST",

@@ -53,7 +53,8 @@ export async function findKey(
   const inTurn = instances.toSorted((one, other) => isFirst(other) - isFirst(one));
   for (const instance of isKeyId(id) ? inTurn : []) {
     try {
-      const key = await call("readKey", { params: { instance: instance.id, key: id } });
+      const params = { instance: instance.id, key: id };
+      const key = await call("readKey", { params, query: { history: "false" } });
       return { key, instance };
     } catch (error) {
       if (!(error instanceof AdminProblem && error.code === "notFound")) throw error;

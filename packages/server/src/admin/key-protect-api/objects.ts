@@ -40,7 +40,7 @@ export async function listObjects(context: Context): Promise<IbmAnswer> {
 export async function readObject(context: Context): Promise<IbmAnswer> {
   readQuery({}, context.query);
   await adapterOf(context);
-  const key = await context.calls.call("readKey", { params: { key: objectOf(context) } });
+  const key = await readKey(context, objectOf(context));
   return { status: 200, type, resources: [shown(context, key)] };
 }
 
@@ -54,7 +54,7 @@ export async function deleteObject(context: Context): Promise<IbmAnswer> {
     await context.calls.call("destroyKey", { params: { key }, query });
   } catch (error) {
     if (!(error instanceof ManagementError) || error.code !== "wrongState") throw error;
-    const { state } = await context.calls.call("readKey", { params: { key } });
+    const { state } = await readKey(context, key);
     if (stateValues[state] < stateValues.Destroyed) throw error;
     throw new Refusal(410, "KMIP object could not be deleted", {
       code: "KMIP_OBJECT_DELETED_ERR",
@@ -62,6 +62,11 @@ export async function deleteObject(context: Context): Promise<IbmAnswer> {
     });
   }
   return { status: 204 };
+}
+
+/** Without the history, which is not shown here. */
+async function readKey({ calls }: Context, key: string): Promise<Key> {
+  return await calls.call("readKey", { params: { key }, query: { history: "false" } });
 }
 
 function objectOf({ params }: Context): string {

@@ -370,6 +370,23 @@ describe("IBM's API", () => {
     expect(await list()).toMatchObject({ status: 200 });
   });
 
+  test("reads an object without its history", async () => {
+    const queries: unknown[] = [];
+    const handlers: Partial<Handlers> = {
+      readInstance,
+      readKey: async ({ params, query }) => {
+        queries.push(query);
+        const key = { id: params.key, type: "SymmetricKey", names: [] };
+        return { ...key, state: "Active", attributes: [], history: [] };
+      },
+    };
+    const admin = await open({ keyProtectApi, handlers });
+    const path = `${base}/kmip-one/kmip_objects/${rootKey}`;
+    const answer = await admin.ask(path, { token: manager, headers: ours });
+    expect(answer).toMatchObject({ status: 200, json: { resources: [{ id: rootKey, state: 2 }] } });
+    expect(queries).toEqual([{ history: false }]);
+  });
+
   test("shows nothing of an unexpected error", async () => {
     const handlers = { readInstance: () => Promise.reject(new Error("password=hunter2")) };
     const admin = await open({ keyProtectApi, handlers });

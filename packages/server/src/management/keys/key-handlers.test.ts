@@ -25,7 +25,7 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { systemIds as ids } from "../../base/system.ts";
 import { turnsDuring } from "../../testing/turns-during.ts";
 import type { FoundInstance } from "../instance-lookup.ts";
-import { historyOf, type KeyEventsAsked, keyEvents } from "./history.ts";
+import { type Evidence, historyOf, type KeyEventsAsked, keyEvents } from "./history.ts";
 import { keysHandlers } from "./key-handlers.ts";
 
 const instance = "4e9f2d9a-63c2-4f42-8f3c-8f6a4b7d3c10";
@@ -38,6 +38,7 @@ class Site {
   readonly clock = { wallMs: () => this.nowMs, monotonicMs: () => this.nowMs };
   readonly engine: Engine;
   readonly keyRing: InstanceKeyRing;
+  evidence: Evidence | undefined;
   finds = 0;
   looked = 0;
   /** Seconds. */
@@ -117,6 +118,7 @@ class Site {
       wallMs: () => this.nowMs,
       doubt: () => undefined,
       approvedOnly: false,
+      ...(this.evidence && { evidence: this.evidence }),
     });
   }
 
@@ -343,6 +345,17 @@ describe("a key", () => {
     const [created] = await historyOf(stored.object, none, elsewhere);
     expect(created?.by).toBe(vcenter);
     expect(asked).toEqual([{ instance, key, times: [time] }]);
+  });
+
+  test("can be shown without its history, for which nobody is asked", async () => {
+    const key = await site.key();
+    const asked = () => Promise.reject(new Error("asked"));
+    site.evidence = { seek: asked, entries: asked };
+    const { readKey } = site.handlers;
+    await expect(readKey(call({ key }))).rejects.toThrow("asked");
+    const { attributes, history } = await readKey(call({ key }, { history: false }));
+    expect(history).toEqual([]);
+    expect(attributes).toContainEqual({ name: "State", index: 0, value: "PreActive" });
   });
 
   test("goes through its life by the engine's rules, with evidence of who changed it", async () => {

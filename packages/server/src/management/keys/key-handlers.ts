@@ -58,12 +58,13 @@ export function keysHandlers(deps: KeysDeps): Pick<Handlers, Names> {
       return await telling(listKeys(deps, id, query, query));
     },
     countKeys: (call) => count(deps, call),
-    readKey: async ({ params }) => {
+    readKey: async ({ params, query }) => {
       const object = await read(deps, params);
+      const isTold = query.history !== false;
       return {
         ...keyAnswer(object, deps.wallMs()),
         attributes: attributesOf(object),
-        history: await historyOf(object, deps.evidence, deps.elsewhere),
+        history: isTold ? await historyOf(object, deps.evidence, deps.elsewhere) : [],
       };
     },
     activateKey: async (call) => {
