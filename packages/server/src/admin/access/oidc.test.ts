@@ -226,6 +226,37 @@ describe("tokens of an identity provider", () => {
     expect(await tokens().verify(await provider.token())).toMatchObject({ roles: ["operator"] });
   });
 
+  test("are verified with the keys of where the provider has moved them, without a restart", async () => {
+    const known = tokens();
+    const operator = { roles: ["operator"] };
+    expect(await known.verify(await provider.token())).toMatchObject(operator);
+    provider.discovery = {
+      jwks_uri: `${provider.issuer}/moved`,
+      token_endpoint: "https://moved.example/token",
+    };
+    await provider.rotate("k3");
+    nowMs = 599_000;
+    await known.verify(await provider.token());
+    expect(provider.asked).not.toContain("/realm/moved");
+    nowMs = 600_000;
+    expect(await known.verify(await provider.token())).toMatchObject(operator);
+    expect(provider.asked.at(-1)).toBe("/realm/moved");
+    expect(known.known).toMatchObject({ token_endpoint: "https://moved.example/token" });
+    provider.discovery = { issuer: "https://evil.example" };
+    nowMs = 1_200_000;
+    expect(await known.verify(await provider.token())).toMatchObject(operator);
+    expect(events).toEqual([expect.objectContaining({ type: "warning" })]);
+  });
+
+  test("find moved keys soon where nothing answers at their old place", async () => {
+    const known = tokens();
+    provider.discovery = { jwks_uri: "https://localhost:1/keys" };
+    expect(await known.verify(await provider.token())).toBe("unavailable");
+    provider.discovery = {};
+    nowMs = 10_000;
+    expect(await known.verify(await provider.token())).toMatchObject({ roles: ["operator"] });
+  });
+
   test("cannot be checked while the provider is down or is not the right one, which is reported", async () => {
     provider.broken = true;
     const known = tokens();

@@ -90,7 +90,10 @@ const discovery = z.object({
 export class OidcTokens implements ForeignTokens {
   readonly #options: OidcOptions;
   #found: Promise<Found> | undefined;
-  #says: Discovery | undefined;
+  /** What the provider said last. */
+  #last: Found | undefined;
+  /** It is asked again then: its endpoints may move. */
+  #foundUntilMs = Number.NEGATIVE_INFINITY;
   #failedMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: OidcOptions) {
@@ -198,19 +201,21 @@ export class OidcTokens implements ForeignTokens {
 
   /** The same, as far as it is known without asking. */
   get known(): Discovery | undefined {
-    return this.#says;
+    return this.#last?.says;
   }
 
   #provider(): Promise<Found> {
-    if (this.#found === undefined) {
-      const found = this.#discover().catch((error: unknown) => {
-        this.#found = undefined;
-        if (!this.#waits()) this.#failed(error);
-        throw error;
-      });
-      this.#found = found;
-    }
-    return this.#found;
+    const nowMs = this.#options.monotonicMs();
+    if (this.#found !== undefined && nowMs < this.#foundUntilMs) return this.#found;
+    this.#foundUntilMs = nowMs + cacheMs;
+    const found = this.#discover().catch((error: unknown) => {
+      if (!this.#waits()) this.#failed(error);
+      if (this.#last !== undefined) return this.#last;
+      this.#found = undefined;
+      throw error;
+    });
+    this.#found = found;
+    return found;
   }
 
   /** OpenID Connect Discovery 1.0, section 4. */
@@ -220,14 +225,28 @@ export class OidcTokens implements ForeignTokens {
     const found = discovery.safeParse(await this.#fetch(url));
     if (!found.success) throw new Error(`${url}: names no https:// jwks_uri`);
     if (found.data.issuer !== settings.issuer) throw new Error(`${url}: is that of another issuer`);
-    const keys = createRemoteJWKSet(new URL(found.data.jwks_uri), {
+    const { jwks_uri: keysUrl } = found.data;
+    const before = this.#last?.says.jwks_uri === keysUrl ? this.#last.keys : undefined;
+    const keys = before ?? this.#keysAt(keysUrl);
+    this.#last = { keys, says: found.data };
+    return this.#last;
+  }
+
+  #keysAt(url: string): KeySet {
+    return createRemoteJWKSet(new URL(url), {
       timeoutDuration: fetchMs,
       cacheMaxAge: cacheMs,
       cooldownDuration: cooldownMs,
-      [customFetch]: async (asked) => Response.json(await this.#fetch(asked)),
+      [customFetch]: async (asked) => {
+        try {
+          return Response.json(await this.#fetch(asked));
+        } catch (error) {
+          // They may have moved.
+          this.#foundUntilMs = Number.NEGATIVE_INFINITY;
+          throw error;
+        }
+      },
     });
-    this.#says = found.data;
-    return { keys, says: found.data };
   }
 
   /** After a failure, the provider is not asked again for `againMs`. */
