@@ -11,6 +11,8 @@ const sentences: Readonly<Record<string, string>> = {
     "The identity provider gave a token that is not an access token: its type is not listed in admin.oidc.tokenTypes.",
   longLived:
     "The identity provider gave a token that is valid for longer than admin.oidc.lifetimeMaxSeconds.",
+  noSubject:
+    "The identity provider gave a token that names nobody: its claim sub must be a text that is not empty.",
   expired:
     "The identity provider gave a token that has ended. Are the clocks of the node and of the provider right?",
   noRole:

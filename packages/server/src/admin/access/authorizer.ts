@@ -46,6 +46,8 @@ const refusalWords: Readonly<Record<TokenRefusal, string>> = {
     "this token of the identity provider is not an access token: its `typ` is not listed in admin.oidc.tokenTypes",
   longLived:
     "this token of the identity provider is valid for longer than admin.oidc.lifetimeMaxSeconds",
+  noSubject:
+    "this token of the identity provider names nobody: its claim `sub` must be a text that is not empty",
   noVcenter:
     "this node knows no vCenter with this identifier: add it to admin.console.vcenters, or compare its guid",
   noSession: "vCenter does not know this session: sign in to the vSphere Client again",

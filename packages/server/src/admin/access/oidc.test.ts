@@ -196,6 +196,8 @@ describe("tokens of an identity provider", () => {
     ["has expired", () => provider.token({ expiresIn: -60 }), "expired"],
     ["is for another audience", () => provider.token({ audience: "vcenter" }), "unknown"],
     ["is of another issuer", () => provider.token({ issuer: "https://evil.example" }), "unknown"],
+    ["has a number as subject", () => provider.token({ claims: numbered }), "noSubject"],
+    ["has an empty subject", () => provider.token({ claims: { sub: "" } }), "noSubject"],
     ["gives no role", () => provider.token({ claims: { roles: ["staff"] } }), "unknown"],
     [
       "has roles of Object.prototype",
@@ -279,6 +281,9 @@ describe("tokens of an identity provider", () => {
     await other[Symbol.asyncDispose]();
   });
 });
+
+/** As some providers that do not follow RFC 7519, 4.1.2. */
+const numbered = { sub: 4711 as unknown as string };
 
 function unsigned(): string {
   return new UnsecuredJWT({ roles: ["kmip-managers"] })

@@ -160,6 +160,9 @@ export class OidcTokens implements ForeignTokens {
 
   #bearer(payload: JWTPayload): Bearer | TokenRefusal {
     const { settings } = this.#options;
+    // RFC 7519, 4.1.2. The library checks only that it is there.
+    const sub: unknown = payload.sub;
+    if (typeof sub !== "string" || sub.trim() === "") return "noSubject";
     const roles = rolesOf(valuesOf(payload, settings.roleClaim), settings);
     // A subject without a role has no access here.
     if (roles.length === 0) return "unknown";
@@ -167,8 +170,8 @@ export class OidcTokens implements ForeignTokens {
     // A name that cannot be seen, or that moves what stands beside it, could pass for another.
     const isShown = name.trim() !== "" && !/\p{C}/u.test(name);
     return {
-      id: `${settings.issuer} ${payload.sub}`,
-      name: (isShown ? name : (payload.sub ?? "")).slice(0, 128),
+      id: `${settings.issuer} ${sub}`,
+      name: (isShown ? name : sub).slice(0, 128),
       roles,
       instances: this.#instances(payload),
       expiresMs: payload.exp === undefined ? undefined : payload.exp * 1000,

@@ -17,6 +17,7 @@ export type SignInFailure =
   | "usedCode"
   | "wrongType"
   | "longLived"
+  | "noSubject"
   | "expired"
   | "noRole"
   | "tooLarge"

@@ -34,6 +34,7 @@ const failures: Readonly<Record<TokenRefusal, SignInFailure>> = {
   expired: "expired",
   wrongType: "wrongType",
   longLived: "longLived",
+  noSubject: "noSubject",
   unavailable: "providerDown",
   // A token of the provider is never taken for a session of the console or of a vCenter.
   sessionOver: "wrongType",

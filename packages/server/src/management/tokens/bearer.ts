@@ -30,6 +30,8 @@ export type TokenRefusal =
   | "wrongType"
   /** Signed by the identity provider, but valid for too long. */
   | "longLived"
+  /** Signed by the identity provider, but its subject is not a text. */
+  | "noSubject"
   /** A session of a vCenter that is not configured here. */
   | "noVcenter"
   /** A session that its vCenter does not know. */
