@@ -46,10 +46,15 @@ async function exported(
     held.set(uniqueIdentifier, [...own, ...sent.filter(keeps)]);
     return { uniqueIdentifier };
   };
+  const activate = async ({ uniqueIdentifier: id }: { uniqueIdentifier: string }) => {
+    const others = (held.get(id) ?? []).filter(({ tag }) => tag !== attributes.State.tag);
+    held.set(id, [...others, attributeItem("State", "Active")]);
+  };
   const target = {
     version: "2.1",
     takesImport: async () => false,
-    call: async (work: (client: KmipClient) => unknown) => await work({ register } as never),
+    call: async (work: (client: KmipClient) => unknown) =>
+      await work({ register, activate } as never),
     describe: async (id: string) => shows ?? { id, items: held.get(id) ?? [], unread: [] },
     object: async () => object(),
   };
@@ -102,6 +107,34 @@ test("an export names what the target took and does not show", async () => {
   const dropped = await exported(source, (item) => item.tag !== comment.tag);
   expect(dropped.lines.get("1")).toMatchObject({ outcome: "Registered", left: ["Comment"] });
 });
+
+const later = Date.UTC(2030, 0, 1) / 1000;
+
+test.each<[string, string, Item, boolean]>([
+  ["usage mask", "PreActive", attributeItem("CryptographicUsageMask", 4), true],
+  ["planned activation", "PreActive", attributeItem("ActivationDate", later), true],
+  ["planned end", "PreActive", attributeItem("DeactivationDate", later), true],
+  ["comment", "PreActive", attributeItem("Comment", "of the old server"), false],
+  ["activation in the past", "Active", attributeItem("ActivationDate", 1), false],
+  ["planned end", "Active", attributeItem("DeactivationDate", later), true],
+])(
+  "an export fails if the target drops the %s of an object in State %s",
+  async (_, state, item, fails) => {
+    const others = basic.filter(({ tag }) => tag !== attributes.State.tag);
+    const stated = [...others, attributeItem("State", state as "Active"), item];
+    const keeps = ({ tag }: Item) => tag !== item.tag;
+    const { failure, lines } = await exported(sourceWith([["1"]], stated), keeps);
+    const [name = ""] = lines.get("1")?.left ?? [];
+    expect(lines.get("1")).toMatchObject(
+      fails
+        ? { outcome: "Differs", reason: expect.stringContaining(`the same ${name}: `) }
+        : { outcome: "Registered" },
+    );
+    expect(name).not.toBe("");
+    if (fails) expect(failure).toContain("1 objects were not exported");
+    else expect(failure).toBeUndefined();
+  },
+);
 
 test("an object whose attributes the target does not show is not known to be the same", async () => {
   const items = basic.filter(({ tag }) => tag !== attributes.State.tag);

@@ -16,7 +16,7 @@ import type { Surroundings } from "./patience.ts";
 import type { Peer } from "./peer.ts";
 import { firstOf, isNoLoss, standing } from "./plan-row.ts";
 import { Pace, Progress } from "./progress.ts";
-import { type Given, missingOf, type Registered, Registrar } from "./registrar.ts";
+import { decisiveOf, type Given, missingOf, type Registered, Registrar } from "./registrar.ts";
 import { serverName } from "./sides.ts";
 
 /** What is exported. */
@@ -168,6 +168,11 @@ class Exporter {
     }
     if ("refused" in shown) {
       const reason = `the target does not show its attributes: ${shown.refused}`;
+      return { becomes: id, outcome: "Differs", reason, ...more };
+    }
+    const decisive = decisiveOf(given.items, shown.items, target);
+    if (decisive.length > 0) {
+      const reason = `the target does not have the same ${decisive.join(", ")}: set it there, and give the command again`;
       return { becomes: id, outcome: "Differs", reason, ...more };
     }
     const compared = await this.#compared(given, id, target);

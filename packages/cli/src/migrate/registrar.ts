@@ -181,13 +181,13 @@ export class Registrar {
 
   /** What a client may state of a new object of this type, in the target's version. */
   #attributesOf({ type, items }: Given): readonly Item[] {
-    const isOver = (firstOf(items, "State") ?? "").match(/^(Deactivated|Compromised)$/) !== null;
+    const ended = isOver(items);
     return items.filter((item) => {
       const row = attributeByTag(item.tag);
       if (row === undefined || without.has(item.tag)) return false;
       if (!attributeVisible(item.tag, this.#target.version, type)) return false;
       // The target sets it when the object is revoked.
-      if (isOver && item.tag === attributes.DeactivationDate.tag) return false;
+      if (ended && item.tag === attributes.DeactivationDate.tag) return false;
       return row.setBy !== "server" || row.atCreation === true;
     });
   }
@@ -252,6 +252,34 @@ export function missingOf(items: readonly Item[], shown: readonly Item[]): reado
     ({ tag }) => attributeByTag(tag)?.setBy !== "server" && tag !== attributes.Fresh.tag,
   );
   return [...new Set(lost.map(attributeWord))];
+}
+
+/**
+ * What decides whether and how the object may be used, and the target does not show with the same value. The dates of what
+ * has begun or ended are set by the target itself, when it is asked for that State.
+ */
+export function decisiveOf(
+  items: readonly Item[],
+  shown: readonly Item[],
+  { version }: Pick<Peer, "version">,
+): readonly string[] {
+  const { CryptographicUsageMask, ActivationDate, DeactivationDate } = attributes;
+  const state = firstOf(items, "State");
+  const type = firstOf(items, "ObjectType") as ObjectTypeName;
+  const tags = [
+    CryptographicUsageMask.tag,
+    ...(state === "PreActive" ? [ActivationDate.tag] : []),
+    ...(isOver(items) ? [] : [DeactivationDate.tag]),
+  ];
+  const wanted = items.filter(
+    ({ tag }) => tags.includes(tag) && attributeVisible(tag, version, type),
+  );
+  return missingOf(wanted, shown);
+}
+
+/** Whether the object is not used any more. */
+function isOver(items: readonly Item[]): boolean {
+  return /^(Deactivated|Compromised)$/.test(firstOf(items, "State") ?? "");
 }
 
 /** A server that cannot search finds nothing. */
