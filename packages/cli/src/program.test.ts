@@ -1,4 +1,5 @@
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -55,6 +56,12 @@ test.each([
   const { status, stdout, stderr } = holdfast(["decode", "--hex", example?.[1] ?? ""]);
   expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
   expect(stdout).toContain("ProtocolVersionMajor");
+});
+
+test("the exit code of an error is the same where nobody reads its line", async () => {
+  const child = spawn(process.execPath, [main, "nosuch"], { stdio: ["ignore", "ignore", "pipe"] });
+  child.stderr.destroy();
+  expect(await once(child, "exit")).toEqual([2, null]);
 });
 
 describe("an error is one line that says how to fix it, and an exit code", () => {

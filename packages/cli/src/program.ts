@@ -77,6 +77,8 @@ export async function run(given: readonly string[]): Promise<number> {
   }
   // Without a command, the program runs `serve`.
   const args = /^(-c|--config)/.test(first) ? ["serve", ...given] : given;
+  // Nobody reads what goes wrong: the exit code says it, and a node keeps running.
+  process.stderr.on("error", () => undefined);
   const code = await codeOf(args);
   if (connecting.includes(args[0])) setTimeout(() => process.exit(), lingerMs).unref();
   return code;
