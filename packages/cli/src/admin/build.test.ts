@@ -20,6 +20,14 @@ describe("the management commands", () => {
     expect(new Set(words).size).toBe(words.length);
   });
 
+  test("are in groups that say what they are about", () => {
+    const program = new Command("holdfast");
+    addAdminCommands(program);
+    const groups = program.commands.filter(({ commands }) => commands.length > 0);
+    const bare = groups.filter((group) => group.summary() === group.name());
+    expect(bare.map((group) => group.name())).toEqual([]);
+  });
+
   test.each(operations().filter(({ row }) => !row.words.includes("--")))(
     "$row.words takes every field of $name",
     ({ row, params, query, body }) => {

@@ -29,6 +29,8 @@ const groups: Readonly<Record<string, string>> = {
   key: "keys of an instance, never their material",
   "audit-check": "whether the audit trail of a region is whole, checked by a node",
   token: "tokens of this API",
+  peer: "certificates of the link between the regions",
+  "storage-key": "the key of this region's store, and its rotation",
   "backup-order": "backups that a region's leader makes, verifies and compares",
 };
 
