@@ -41,7 +41,8 @@ type Mend = () => Promise<void> | void;
 
 type Maker = (fault: PlannedFault, region: Region, context: FaultContext) => Promise<Mend>;
 
-const promotionMs = 8_000;
+/** Enough for a Sentinel's second try, which begins after twice its failover-timeout of 10 s. */
+const promotionMs = 30_000;
 /** What is added to the delay between the regions, at most; a node waits half a second for the other region. */
 const lateMaxMs = 700;
 

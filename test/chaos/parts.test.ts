@@ -177,7 +177,11 @@ describe("verdict", () => {
     ["good", {}, undefined],
     ["nothing done", { acknowledgedShared: 0 }, /^nothing was acknowledged/],
     ["no fault made", { faults: {} }, /^no fault took effect$/],
-    ["a fault without effect", { idle: { failover: 2 } }, /^it never took effect: SENTINEL FAIL/],
+    [
+      "a fault without effect",
+      { idle: { failover: 2 } },
+      /^this fault never took effect: SENTINEL FAIL/,
+    ],
     ["a fault with an effect once", { idle: { "kill-node": 2 } }, undefined],
     [
       "an operation that never gets a result",

@@ -101,7 +101,7 @@ export function unprovenOf(report: ChaosReport): readonly string[] {
     ...(Object.keys(faults).length === 0 ? ["no fault took effect"] : []),
     ...Object.keys(idle)
       .filter((kind) => !(kind in faults))
-      .map((kind) => `it never took effect: ${textOf(kind)}`),
+      .map((kind) => `this fault never took effect: ${textOf(kind)}`),
     ...[...tried]
       .filter(([, { tries, done }]) => tries >= triesMin && done === 0)
       .map(([name, { tries }]) => `none of ${tries} × ${name} got a result`),

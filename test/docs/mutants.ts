@@ -149,7 +149,7 @@ function foundBy(verdict: Verdict | undefined): string {
       : `**not found** by ${places(verdict.passed)}`;
   }
   if (verdict.result === "crashed") {
-    return `**not found**: ${places([verdict.command])} crashed: ${plain(verdict.what)}`;
+    return `**not found**: no verdict from ${places([verdict.command])}: ${plain(verdict.what)}`;
   }
   return `${verdict.place}: ${plain(verdict.what)}`;
 }

@@ -81,12 +81,13 @@ function tell(chosen: readonly PlantedFault[], { verdicts, unjudged }: MutantRep
     const verdict = verdicts.get(name);
     if (verdict?.result === "killed") found += 1;
     if (verdict?.result === "survived") say(`SURVIVED: ${name} (${rule})`);
-    if (verdict?.result === "crashed") say(`CRASHED: ${name}: ${verdict.command}: ${verdict.what}`);
+    if (verdict?.result === "crashed")
+      say(`NO VERDICT: ${name}: ${verdict.command}: ${verdict.what}`);
   }
   for (const line of unjudged) say(`NOT JUDGED: ${line}`);
   const where = found === 0 ? "" : ` (${killed.join(", ")})`;
   const counted = (result: string) => all.filter((each) => each.result === result).length;
-  const others = `${counted("survived")} survived, ${counted("crashed")} crashed, ${unjudged.length} not judged`;
+  const others = `${counted("survived")} survived, ${counted("crashed")} without a verdict, ${unjudged.length} not judged`;
   say(`${found} of ${chosen.length} faults found${where}; ${others}`);
   return found === chosen.length ? 0 : 1;
 }

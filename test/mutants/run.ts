@@ -96,7 +96,7 @@ class Runner implements MutantReport {
     }
     if (crash !== undefined) {
       this.verdicts.set(fault.name, { result: "crashed", ...crash, seconds });
-      say(`CRASHED   ${fault.name}, ${seconds} s: ${crash.command}: ${crash.what}`);
+      say(`NO VERDICT ${fault.name}, ${seconds} s: ${crash.command}: ${crash.what}`);
       return;
     }
     this.verdicts.set(fault.name, { result: "survived", passed, seconds });

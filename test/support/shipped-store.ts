@@ -356,14 +356,14 @@ export class ShippedStore implements AsyncDisposable {
     await Promise.all(names.map((name) => this.containers[name].kill()));
   }
 
-  /** Makes a Redis slow at a copy: it writes ten keys each second. */
+  /** Makes a Redis slow at a copy: it writes three keys each second, so that a busy machine meets it at work. */
   async slowCopy(name: "primary" | "replica"): Promise<Readonly<Record<string, string>>> {
     const { data } = this.containers[name];
     const own = `${data}-secrets`;
     await mkdir(own, { recursive: true });
     symlinkSync(join(this.#secrets, "users.acl"), join(own, "redis-users"));
     const replication = readFileSync(join(this.#secrets, "replication.conf"), "utf8");
-    await writeFile(join(own, "redis-replication"), `${replication}rdb-key-save-delay 100000\n`);
+    await writeFile(join(own, "redis-replication"), `${replication}rdb-key-save-delay 300000\n`);
     return { SECRETS: own };
   }
 
