@@ -253,7 +253,10 @@ describe("deploy/kubernetes", () => {
     const { drainMs } = parseConfig(read("deploy/holdfast.example.yaml"), "example");
     const needed = container.lifecycle.preStop.sleep.seconds + drainMs / 1000;
     expect(pod.terminationGracePeriodSeconds).toBeGreaterThan(needed + 5);
-    expect(find("PodDisruptionBudget", "node").spec.minAvailable).toBe(1);
+    expect(find("PodDisruptionBudget", "node").spec).toMatchObject({
+      minAvailable: 1,
+      unhealthyPodEvictionPolicy: "AlwaysAllow",
+    });
   });
 
   test.skipIf(!runs("kubectl", "version", "--client").there)(
