@@ -158,7 +158,7 @@ decide_without_data() {
   elif [ -n "$copies" ]; then
     why="this member has no data, but$copies has, as a replica: the Sentinels promote it; without Sentinels promote it yourself (docs/runbook.md, A Redis lost its disk)"
   elif [ "$have" = broken ] && [ -n "$silent" ]; then
-    why="$data holds an incomplete store, and this member can only join: start$silent"
+    why="$data holds an incomplete store, and this member can only join: start$silent; if that is lost for good, restore the store (docs/backup.md)"
   elif [ "$have" = broken ]; then
     refuse "$data holds an incomplete store and no member that answers has a complete one: restore it (docs/backup.md)"
   elif [ "${INIT:-}" = 1 ] && [ "$ROLE" = primary ]; then
@@ -209,7 +209,7 @@ port_conf() {
 # Redis and Sentinel write passwords into their configuration, after the lines of the secrets: those of now count.
 redis_conf() {
   if [ -s "$conf" ]; then
-    grep -Ev '^(replicaof|bind|replica-announce-ip|port|tls-[a-z-]+|masteruser|masterauth) |^replica-priority 0$' "$conf"
+    grep -Ev '^(replicaof|bind|replica-announce-ip|port|tls-[a-z-]+|masteruser|masterauth|primaryuser|primaryauth) |^replica-priority 0$' "$conf"
   else
     echo "include $shipped/redis.conf"
     echo "include $secrets/redis-replication"
