@@ -172,7 +172,10 @@ class Exporter {
     }
     const decisive = decisiveOf(given.items, shown.items, target);
     if (decisive.length > 0) {
-      const reason = `the target does not have the same ${decisive.join(", ")}: set it there, and give the command again`;
+      const cure = decisive.includes("Cryptographic Usage Mask")
+        ? "a usage mask cannot be changed: destroy the object there, and export with a new report"
+        : "set it there, and give the command again";
+      const reason = `the target does not have the same ${decisive.join(", ")}: ${cure}`;
       return { becomes: id, outcome: "Differs", reason, ...more };
     }
     const compared = await this.#compared(given, id, target);
