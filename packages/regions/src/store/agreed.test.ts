@@ -172,6 +172,19 @@ describe.each(["a", "b"] as const)("an agreed operation of region %s", (name) =>
     await regions.close();
   });
 
+  test("says that another node should be asked while this one may write nothing before an upgrade is complete", async () => {
+    const { regions, a, b, key } = await world();
+    const { own } = name === "a" ? a : b;
+    const { reserve } = own;
+    own.reserve = async () => {
+      throw new StoreUnavailable("formatNotAgreed", "some node reads formats up to 1 only");
+    };
+    expect(await destroyOnce(regions, regions[name], key)).toBe("formatNotAgreed");
+    own.reserve = reserve;
+    expect(await destroyOnce(regions, regions[name], key)).toBe("committed");
+    await regions.close();
+  });
+
   test("is made on copies under different KEKs, of which each region keeps its own", async () => {
     const { regions, a, b, key, time } = await world();
     const other = "11111111-0000-4000-8000-000000000000";

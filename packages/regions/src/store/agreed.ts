@@ -117,6 +117,9 @@ class Agreement {
       } catch (error) {
         // The one that failed may have reserved nevertheless.
         await this.#release(this.#sites.slice(0, at + 1));
+        const isOwn = site.region === this.#options.region;
+        // Another node of this region may do it.
+        if (isOwn && failureIn(error).failure === "formatNotAgreed") throw error;
         throw refusal(site.region, error);
       }
     }
@@ -200,7 +203,7 @@ class Agreement {
       // They may only be sealed in another way: a merge opens both, and every region keeps the same one.
       if (await this.#mergedEverywhere(copies)) return;
       const message =
-        "copies of the record differ in their immutable parts: an operator must look at them";
+        "copies of the record differ in their immutable parts, or are sealed differently and cannot be opened now: give the command again; if this stays, an operator must look at them";
       throw new StoreUnavailable("corrupt", message);
     }
     const objects = joined.flatMap((outcome) =>
