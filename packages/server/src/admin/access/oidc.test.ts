@@ -1,5 +1,14 @@
 import { generateKeyPair, SignJWT, UnsecuredJWT } from "jose";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import {
+  afterAll,
+  beforeAll,
+  beforeEach,
+  describe,
+  expect,
+  onTestFinished,
+  test,
+  vi,
+} from "vitest";
 import type { NodeEvent } from "../../observe/events.ts";
 import { OidcProvider } from "../../testing/oidc-provider.ts";
 import { type OidcOptions, OidcTokens } from "./oidc.ts";
@@ -247,6 +256,20 @@ describe("tokens of an identity provider", () => {
     provider.discovery = { issuer: "https://evil.example" };
     nowMs = 1_200_000;
     expect(await known.verify(await provider.token())).toMatchObject(operator);
+    expect(events).toEqual([expect.objectContaining({ type: "warning" })]);
+  });
+
+  test("are verified with new keys also while only the provider's description of itself is wrong", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    onTestFinished(() => void vi.useRealTimers());
+    const known = tokens();
+    await known.verify(await provider.token());
+    provider.discovery = { issuer: "https://evil.example" };
+    nowMs = 600_000;
+    // The library reads keys again after 30 s.
+    vi.setSystemTime(Date.now() + 31_000);
+    await provider.rotate("k4");
+    expect(await known.verify(await provider.token())).toMatchObject({ roles: ["operator"] });
     expect(events).toEqual([expect.objectContaining({ type: "warning" })]);
   });
 

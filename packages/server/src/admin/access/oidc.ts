@@ -211,9 +211,14 @@ export class OidcTokens implements ForeignTokens {
     const nowMs = this.#options.monotonicMs();
     if (this.#found !== undefined && nowMs < this.#foundUntilMs) return this.#found;
     this.#foundUntilMs = nowMs + cacheMs;
+    const failedMs = this.#failedMs;
     const found = this.#discover().catch((error: unknown) => {
       if (!this.#waits()) this.#failed(error);
-      if (this.#last !== undefined) return this.#last;
+      if (this.#last !== undefined) {
+        // The keys may still be given at their place.
+        this.#failedMs = failedMs;
+        return this.#last;
+      }
       this.#found = undefined;
       throw error;
     });
