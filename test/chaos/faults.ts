@@ -179,7 +179,7 @@ export const makers: Readonly<Record<FaultKind, Maker>> = {
       await lost.restart();
     };
   },
-  "change-members": async (_fault, region, { idle }) => {
+  "change-members": async (_fault, region, { idle, stopped }) => {
     const primary = await primaryOf(region);
     const { redis } = region;
     const gone = [redis.primary, ...redis.replicas].find((one) => one !== primary);
@@ -197,7 +197,10 @@ export const makers: Readonly<Record<FaultKind, Maker>> = {
       const { code, err } = await holdfast(...forget);
       return code === 0 || err;
     });
-    return () => joinAnew(gone, primary);
+    return async () => {
+      await joinAnew(gone, await primaryOf(region));
+      await known(gone, region, stopped);
+    };
   },
   "corrupt-record": async ({ dice }, region, { anyObject, afterwards, idle, readAt }) => {
     const id = anyObject(dice);
@@ -288,6 +291,21 @@ async function primaryOf({ redis }: Region): Promise<RedisServer> {
     if (Array.isArray(address)) return redis.at(address.join(":"));
   }
   return redis.primary;
+}
+
+/** Waits until the Sentinels list a new replica, as an operator does: one that they do not know follows no fail-over. */
+async function known(
+  { address }: RedisServer,
+  { redis }: Region,
+  stopped: AbortSignal,
+): Promise<void> {
+  await until(`the Sentinels know ${address}`, async () => {
+    const lists = redis.sentinels
+      .filter(({ running }) => running)
+      .map((one) => one.command("sentinel", "replicas", sentinelName).catch(() => []));
+    const listed = (await Promise.all(lists)).map((list) => JSON.stringify(list));
+    return stopped.aborted || listed.every((list) => list.includes(`"${address}"`));
+  });
 }
 
 /** Makes a returned Redis follow the primary that the Sentinels name, as a supervisor does. */
