@@ -199,7 +199,7 @@ describe("verdict", () => {
       { longestGap: { writeMs: 0, readMs: 240_000 } },
       /^a client had no success for 240000 ms$/,
     ],
-  ])("what a run does not prove is said: %s", (_, change, expected) => {
+  ])("a run says what it does not prove: %s", (_, change, expected) => {
     const unproven = unprovenOf({ ...good, ...change });
     expect(unproven).toEqual(expected === undefined ? [] : [expect.stringMatching(expected)]);
   });

@@ -58,7 +58,7 @@ async function startCluster(options: ChaosOptions, filter: PacketFilter): Promis
   }
 }
 
-/** Kinds of faults that this machine cannot make, and what each needs. */
+/** The kinds of faults that this machine cannot make, each with what it needs. */
 function missingOf(
   { other }: ChaosOptions,
   { missing }: PacketFilter,

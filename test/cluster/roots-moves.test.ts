@@ -63,12 +63,14 @@ async function makeUnlessBusy(node: string): Promise<void> {
 
 /** Gives a command again while a busy machine keeps it from a store or the other region, as its refusal says. */
 async function given(...words: readonly string[]): Promise<Said> {
-  let said: Said | undefined;
-  await until(words.join(" "), async () => {
-    said = await holdfast(...words);
-    return !/may not be used now|cannot be asked|does not answer/.test(said.err) || said.err;
-  });
-  return said as unknown as Said;
+  const isBusy = (text: unknown) =>
+    /may not be used now|cannot be asked|does not answer/.test(String(text));
+  const ask = async () => {
+    const said = await holdfast(...words);
+    if (isBusy(said.err)) throw new Error(said.err);
+    return said;
+  };
+  return await answerOf(words.join(" "), ask, isBusy);
 }
 
 /** Expects that every node returns every acknowledged key. */

@@ -38,10 +38,11 @@ export async function runKiller(
   const seconds = Math.round((performance.now() - begunMs) / 100) / 10;
   if (ended !== undefined) return { ended, what: "", seconds };
   if (code === 0) return { ended: "passed", what: "", seconds };
-  const failed = killer.file === undefined ? brokenPromise(output) : await failedTest(report);
+  const results = await resultsIn(report);
+  const failed = killer.file === undefined ? brokenPromise(output) : failedTest(results);
   if (failed !== undefined) return { ended: "failed", what: failed.slice(0, 240), seconds };
-  const said = killer.file === undefined ? undefined : await notLoaded(report);
-  return { ended: "crashed", what: (said ?? blamed(output)).slice(0, 240), seconds };
+  const what = notLoaded(results) ?? blamed(output);
+  return { ended: "crashed", what: what.slice(0, 240), seconds };
 }
 
 interface Ran {
@@ -119,25 +120,24 @@ interface Report {
 }
 
 /** The title of the first test that failed; undefined if none did, or none ran. */
-async function failedTest(report: string): Promise<string | undefined> {
-  const results = (await read(report))?.testResults ?? [];
+function failedTest(results: Report["testResults"]): string | undefined {
   return results
     .flatMap(({ assertionResults }) => assertionResults)
     .find(({ status }) => status === "failed")?.fullName;
 }
 
 /** What vitest said where a file did not load, or its set-up failed. */
-async function notLoaded(report: string): Promise<string | undefined> {
-  const results = (await read(report))?.testResults ?? [];
+function notLoaded(results: Report["testResults"]): string | undefined {
   const message = results.map((each) => each.message).find((each) => each !== "");
   return message === undefined
     ? undefined
     : `no test ran: ${message.trim().replaceAll(/\s+/g, " ")}`;
 }
 
-async function read(report: string): Promise<Report | undefined> {
+/** What vitest reported of its files; nothing where it wrote no report, as the simulator and chaos do not. */
+async function resultsIn(report: string): Promise<Report["testResults"]> {
   const text = await readFile(report, "utf8").catch(() => undefined);
-  return text === undefined ? undefined : (JSON.parse(text) as Report);
+  return text === undefined ? [] : (JSON.parse(text) as Report).testResults;
 }
 
 /** The line with which the simulator or chaos tells of a broken promise. Any other failure of theirs shows none. */

@@ -1,4 +1,4 @@
-/** What differs from history to history in the words of a violation, and what stands in its place. */
+/** Parts of a violation's message that differ between histories, each with its replacement. */
 const details: readonly (readonly [RegExp, string])[] = [
   [/ \{.*\}/g, ""],
   [/(?<=no order explains).*/g, ""],
@@ -10,7 +10,7 @@ const details: readonly (readonly [RegExp, string])[] = [
   [/\d+/g, "0"],
 ];
 
-/** What is wrong according to a violation's message, whatever the key, the place and the time. */
+/** The kind of a failure: the violation's message without keys, places and times. */
 export function failureKind(message: string): string {
   return details.reduce((text, [detail, by]) => text.replaceAll(detail, by), message);
 }

@@ -356,22 +356,29 @@ export class ShippedStore implements AsyncDisposable {
     await Promise.all(names.map((name) => this.containers[name].kill()));
   }
 
-  /** Makes a Redis slow at a copy: it writes three keys each second, so that a busy machine meets it at work. */
-  async slowCopy(name: "primary" | "replica"): Promise<Readonly<Record<string, string>>> {
-    const { data } = this.containers[name];
-    const own = `${data}-secrets`;
+  /**
+   * The replica loses its volume and joins again, and writes the copy to its disk now: three keys each second, so that a
+   * busy machine meets it at work.
+   */
+  async copying(): Promise<void> {
+    await this.kill("replica");
+    const { replica } = this.containers;
+    await replica.lose();
+    const own = `${replica.data}-secrets`;
     await mkdir(own, { recursive: true });
     symlinkSync(join(this.#secrets, "users.acl"), join(own, "redis-users"));
     const replication = readFileSync(join(this.#secrets, "replication.conf"), "utf8");
     await writeFile(join(own, "redis-replication"), `${replication}rdb-key-save-delay 300000\n`);
-    return { SECRETS: own };
+    const before = replica.log.length;
+    await replica.start({ SECRETS: own });
+    await this.until("a copy that is written", () =>
+      replica.log.slice(before).includes("Background append only file rewriting started"),
+    );
   }
 
-  /** Waits until a container's log says something, after its first `from` characters. */
-  async says(name: ContainerName, text: string, from = 0): Promise<void> {
-    await this.until(`${name}: ${text}`, () =>
-      this.containers[name].log.slice(from).includes(text),
-    );
+  /** Waits until a container's log says something. */
+  async says(name: ContainerName, text: string): Promise<void> {
+    await this.until(`${name}: ${text}`, () => this.containers[name].log.includes(text));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
