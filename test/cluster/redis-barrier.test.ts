@@ -239,17 +239,22 @@ describe("a connection that is lost", () => {
     const { store } = opened;
     const instance = await installed(store);
     const ids = [(await create(store, instance)).uniqueIdentifier];
-    let held = false;
-    proxy.watch = (bytes, way) => {
-      if (way === "back" || held || !bytes.includes("mget")) return "pass";
-      held = true;
-      return "hold";
-    };
-    const first = failureOf(store.read(instance, ids));
-    await until("it hangs", () => held);
-    expect(await first).toBe("timeout");
-    expect((await store.read(instance, ids))[0]).toBeDefined();
-    expect(opened.events.filter(({ type }) => type === "lease")).toHaveLength(1);
+    const leases = () => opened.events.filter(({ type }) => type === "lease").length;
+    // On a busy machine the lease may end for another reason: then it is tried again.
+    await until("a reading connection hangs, and the lease stays", async () => {
+      await inState(store, "full");
+      const before = leases();
+      let held = false;
+      proxy.watch = (bytes, way) => {
+        if (way === "back" || held || !bytes.includes("mget")) return "pass";
+        held = true;
+        return "hold";
+      };
+      const first = await failureOf(store.read(instance, ids));
+      if (first !== "timeout" || !held) return first;
+      const next = await failureOf(store.read(instance, ids));
+      return next.startsWith("resolved") && leases() === before;
+    });
   });
 
   test("by CLIENT KILL ends the lease at once, unless it is only for reads", async () => {
