@@ -97,6 +97,7 @@ export function makeParts(
     ids,
     observe,
     peerAcknowledgement: options.acknowledgement,
+    seals: () => sealsBy(keyRing),
     parts: flaws.parts,
     ...(options.withholds && { mayJoin: firstSightOf(region, timers) }),
   });
