@@ -1,8 +1,8 @@
-import { randomUUID } from "node:crypto";
+import { hash, randomUUID } from "node:crypto";
 import { digestsOf, partitionOf, type StoreState, sysPartition } from "@holdfast/engine";
 import { nameItem, sampleObject, sampleRegister } from "@holdfast/engine/testing";
 import type { RedisStore } from "@holdfast/redis";
-import { until } from "@holdfast/testing";
+import { Relay, until } from "@holdfast/testing";
 import { describe, expect, test } from "vitest";
 import { recordHeaderLength } from "../../packages/redis/src/connection/record-header.ts";
 import { RedisServer, startGroup } from "../support/redis.ts";
@@ -10,8 +10,10 @@ import {
   create,
   initStore,
   installed,
+  type OpenStore,
   openNewStore,
   openStore,
+  patientOptions,
   recordOf,
 } from "../support/redis-store.ts";
 
@@ -352,6 +354,37 @@ describe("a record that is damaged, gone or of another type", () => {
       message: `record ${uniqueIdentifier} is put in quarantine: does not decode`,
     });
   });
+});
+
+test("a record that another node has repaired meanwhile is not replaced", async () => {
+  await using redis = await RedisServer.start();
+  await using line = await Relay.open(redis.port);
+  await using slow = await openNewStore({ address: line.address, ...patientOptions });
+  await using fast = await openStore({ address: redis.address, ...patientOptions });
+  const instance = await installed(slow.store);
+  const made = await create(slow.store, instance);
+  const { uniqueIdentifier } = made;
+  const { key } = await recordOf(redis, instance, uniqueIdentifier);
+  await redis.command("set", key, "x");
+  const repair = ({ store }: OpenStore, name: string) => {
+    const replacement = { ...made, registers: [sampleRegister(nameItem(name), 2)] };
+    return store.quarantine(instance, uniqueIdentifier, "does not decode", { replacement });
+  };
+  // The repair names the damaged value by its digest.
+  const digest = hash("sha1", "x");
+  line.watch = (bytes) => {
+    if (bytes.includes(digest)) line.set({ ...line.state, cut: { forth: true, back: false } });
+    return "pass";
+  };
+  const late = repair(slow, "late");
+  await until("the repair is on its way", () => line.state.cut.forth);
+  await repair(fast, "first");
+  const [first] = await fast.store.read(instance, [uniqueIdentifier]);
+  line.watch = () => "pass";
+  line.cut(false);
+  await late;
+  const [now] = await fast.store.read(instance, [uniqueIdentifier]);
+  expect(now?.tag).toBe(first?.tag);
 });
 
 test("many damaged records do not fill the log, and are all put aside", async () => {

@@ -407,13 +407,6 @@ export const approvalFaults: readonly PlantedFault[] = [
   ),
   joins(
     "needed.ts",
-    "join-destroys-before-its-time",
-    "if (after.destroyed !== undefined) return until * 1000 > nowMs() + skewMs;",
-    "if (after.destroyed !== undefined) return false;",
-    "the other region makes no destruction final before its time",
-  ),
-  joins(
-    "needed.ts",
     "join-takes-a-shred-away",
     "now[region] !== undefined || after.opened[region]?.ends === id",
     "now[region] !== undefined || before !== undefined",

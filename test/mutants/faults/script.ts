@@ -334,7 +334,7 @@ export const scriptFaults: readonly PlantedFault[] = [
     replace: 'if value == "" and ARGV[1] == "" then return { "conflict", 0 } end',
     rule: "a record that was repaired meanwhile is not replaced",
     promises: ["A record that does not decode goes into quarantine"],
-    tests,
+    tests: [ownFaults],
     simulated: false,
   },
   {

@@ -277,7 +277,8 @@ test("requests of the other region fill no place here, claim to be from here onl
   await region.view.refresh();
   expect(region.view.all("ApprovalRequest")).toHaveLength(100);
   const actor = { principal: { name: "b1", id: "b1" }, requestId: "r" };
-  const what = { operation: "region retire", target: "a", call: {}, actor } as const;
+  // Not what was asked for there: the same request would need no place.
+  const what = { operation: "region retire", target: "b", call: {}, actor } as const;
   const ask = approvals.ask({ ...what, by: "node b1", asker: "node" }, inForce);
   expect(await refusal(ask)).toBe("not refused");
   expect(await push(forged("b"))).toEqual(["refused"]);

@@ -356,7 +356,7 @@ function destructionNeeds(
   if (!isDestroyed(after.facts)) {
     return known !== undefined && isDestroyed(known) ? need("restoreKey", atMs) : [];
   }
-  if (!endsSooner(known, after.facts, around) || !isKept(after.instance, around)) return [];
+  if (!endsSooner(known, after.facts) || !isKept(after.instance, around)) return [];
   return need("destroyKey", atMs);
 }
 
@@ -416,13 +416,12 @@ function isRevoked(
   return stateOf(due(facts, planned, seconds, "")) === "Active";
 }
 
-/** Whether an object ends sooner than was known: what is destroyed already becomes final at its time, however late. */
-function endsSooner(known: Facts | undefined, after: Facts, { nowMs }: Around): boolean {
+/** Whether an object ends sooner than was known. That one becomes final too soon, `firstSight` sees. */
+function endsSooner(known: Facts | undefined, after: Facts): boolean {
   if (known?.destroyed !== undefined) return false;
   const until = known && pendingDestruction(known)?.until;
   if (until === undefined) return true;
-  if (after.destroyed !== undefined) return until * 1000 > nowMs() + skewMs;
-  return (after.destruction?.until ?? 0) < until;
+  return after.destroyed === undefined && (after.destruction?.until ?? 0) < until;
 }
 
 function entriesOf<Value>(
