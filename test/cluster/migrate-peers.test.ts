@@ -5,13 +5,13 @@ import { attributeItem } from "@holdfast/kmip";
 import { createAuthority, selfSigned } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { PykmipServer } from "../bench/pykmip.ts";
-import { registerKey } from "../support/keys.ts";
+import { answered, registerKey } from "../support/keys.ts";
 import { KmipServer } from "../support/kmip-server/index.ts";
 import type { KmipTarget } from "../support/kmip-socket.ts";
-import { clientOf } from "../support/load.ts";
 import { keyBytes, Migrating, stateOf } from "../support/migrating.ts";
 import { hasPykmip, pykmipMissing } from "../support/pykmip.ts";
 import { type Region, startRegion } from "../support/region.ts";
+import { letIn } from "../support/region-watch.ts";
 
 const there = hasPykmip();
 if (!there) test.skip(pykmipMissing, () => {});
@@ -32,8 +32,8 @@ beforeAll(async () => {
     startRegion({ instances: ["target"], nodes: 1, replicas: 0, admin: true }),
     startRegion({ name: "b", instances: ["source", "empty"], nodes: 1, replicas: 0 }),
   ]);
-  here = await clientOf(region, "target", 0);
-  away = await clientOf(elsewhere, "source", 0);
+  here = await letIn(region, "target", 0);
+  away = await letIn(elsewhere, "source", 0);
   migrating = await Migrating.at(region);
 });
 
@@ -90,8 +90,10 @@ describe("another Holdfast", () => {
       ),
     );
     const [first = "", second = "", third = ""] = ids;
-    for (const uniqueIdentifier of [first, second]) await away.activate({ uniqueIdentifier });
-    await away.revoke({ uniqueIdentifier: second, revocationReason: { code: "KeyCompromise" } });
+    for (const uniqueIdentifier of [first, second])
+      await answered(() => away.activate({ uniqueIdentifier }));
+    const revocationReason = { code: "KeyCompromise" } as const;
+    await answered(() => away.revoke({ uniqueIdentifier: second, revocationReason }));
     expect(await moved(elsewhere.target("source"))).toContain("3 objects are the same");
     expect(await Promise.all(ids.map((id) => keyBytes(here, id)))).toEqual(secrets);
     const states = ["Active", "Compromised", "PreActive"];
@@ -100,7 +102,7 @@ describe("another Holdfast", () => {
     plan = `${plan}-back`;
     const said = await exported(region.target("target"), elsewhere.target("empty"));
     expect(said).toMatchObject({ code: 0 });
-    const back = await clientOf(elsewhere, "empty", 0);
+    const back = await letIn(elsewhere, "empty", 0);
     const made = ids.map((id) => String(migrating.line(plan, id)?.["becomes"]));
     expect(new Set([...made, ...ids]).size).toBe(6);
     expect(await Promise.all(made.map((id) => keyBytes(back, id)))).toEqual(secrets);
@@ -109,7 +111,8 @@ describe("another Holdfast", () => {
 
     const again = await exported(region.target("target"), elsewhere.target("empty"));
     expect(again.out).toContain("3 of them in the report as done");
-    expect((await back.locate({ attributes: [] })).uniqueIdentifiers).toHaveLength(3);
+    const found = await answered(() => back.locate({ attributes: [] }));
+    expect(found.uniqueIdentifiers).toHaveLength(3);
     await back.close();
     const logs = [region, elsewhere].map((one) => one.node(0).logText());
     expect(migrating.leaks(secrets, logs)).toEqual([]);
@@ -121,7 +124,7 @@ describe("an export", () => {
     await using server = await KmipServer.start({ versions: ["2.1"], imports });
     const hex = secret();
     const id = await registerKey(here, Buffer.from(hex, "hex"), [name(`out ${randomUUID()}`)]);
-    await here.activate({ uniqueIdentifier: id });
+    await answered(() => here.activate({ uniqueIdentifier: id }));
     const dry = await exported(region.target("target"), server.target, "--dry-run");
     expect(dry.out).toContain(imports ? "keeps identifiers" : "gives each a new identifier");
     expect(await server.objects()).toEqual([]);
@@ -141,9 +144,12 @@ describe("an export", () => {
       ...migrating.side("source", region.target("target")),
       ...migrating.side("target", server.target),
     ];
+    // A test that is slow to notice must not find it finished.
+    await server.fault({ silentAt: { operation: "Register", count: 10 } });
     const reached = async () => (await server.objects()).length >= 10;
     const args = ["export", "--report", plan, ...sides, "--rate", "20"];
     expect(await migrating.killed(args, reached, false)).toBe(true);
+    await server.fault({ silentAt: null });
     expect(await migrating.run("export", "--report", plan, ...sides)).toMatchObject({ code: 0 });
     const made = (await server.objects()).flatMap((one) => one.names);
     for (const each of names) expect(made.filter((other) => other === each)).toEqual([each]);
@@ -152,7 +158,7 @@ describe("an export", () => {
   test("that fails for a moment gets the object whole", async () => {
     await using server = await KmipServer.start({ versions: ["1.4"] });
     const id = await registerKey(here, randomBytes(32), [name(`whole ${randomUUID()}`)]);
-    await here.activate({ uniqueIdentifier: id });
+    await answered(() => here.activate({ uniqueIdentifier: id }));
     await server.fault({ fails: { operation: "Register", times: 2 } });
     expect(await exported(region.target("target"), server.target)).toMatchObject({ code: 0 });
     const line = migrating.line(plan, id);
@@ -165,7 +171,7 @@ describe("an export", () => {
     await registerKey(here, randomBytes(32));
     await server.fault({ fails: { operation: "Activate", times: 1_000 } });
     const id = await registerKey(here, randomBytes(32));
-    await here.activate({ uniqueIdentifier: id });
+    await answered(() => here.activate({ uniqueIdentifier: id }));
     const said = await exported(region.target("target"), server.target);
     expect(said.code).toBe(6);
     expect(migrating.line(plan, id)).toMatchObject({ outcome: "StateDiffers" });
@@ -180,7 +186,7 @@ describe("an export reads what became of an object, and", () => {
   test("names another State, and the target's refusal in its own words", async () => {
     await using server = await KmipServer.start({ versions: ["1.4"] });
     const id = await registerKey(here, randomBytes(32));
-    await here.activate({ uniqueIdentifier: id });
+    await answered(() => here.activate({ uniqueIdentifier: id }));
     await server.fault({ ignoresActivate: true });
     expect(await exported(region.target("target"), server.target)).toMatchObject({ code: 6 });
     expect(migrating.line(plan, id)).toMatchObject({
@@ -243,7 +249,7 @@ describe.skipIf(!there)("PyKMIP (needs PyKMIP)", () => {
     await using server = await started();
     const hex = secret();
     const id = await registerKey(here, Buffer.from(hex, "hex"), [name(`to py ${randomUUID()}`)]);
-    await here.activate({ uniqueIdentifier: id });
+    await answered(() => here.activate({ uniqueIdentifier: id }));
     expect(await exported(region.target("target"), server.target)).toMatchObject({ code: 0 });
     const line = migrating.line(plan, id);
     expect(line).toMatchObject({ outcome: "Registered" });

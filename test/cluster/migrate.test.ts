@@ -4,10 +4,11 @@ import type { KmipClient } from "@holdfast/client";
 import { attributeValue, tags } from "@holdfast/kmip";
 import { createAuthority, selfSigned } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { answered } from "../support/keys.ts";
 import { KmipServer } from "../support/kmip-server/index.ts";
-import { clientOf } from "../support/load.ts";
 import { keyBytes, Migrating, sha256Of, stateOf } from "../support/migrating.ts";
 import { type Region, startRegion } from "../support/region.ts";
+import { letIn } from "../support/region-watch.ts";
 
 const since = { notBeforeMs: Date.now() - 3_600_000, days: 2 };
 const secret = (bytes = 32) => randomBytes(bytes).toString("hex");
@@ -21,7 +22,7 @@ let plan: string;
 
 beforeAll(async () => {
   region = await startRegion({ instances: ["target"], nodes: 1, replicas: 0, admin: true });
-  client = await clientOf(region, "target", 0);
+  client = await letIn(region, "target", 0);
   migrating = await Migrating.at(region);
 });
 
@@ -136,10 +137,11 @@ describe("a move", () => {
     await moved(source, "--new-identifiers");
     const becomes = migrating.line(plan, "1")?.["becomes"];
     expect(becomes).toMatch(/^[\da-f-]{36}$/);
-    const { attributes } = await client.getAttributes({
-      uniqueIdentifier: String(migrating.line(plan, "2")?.["becomes"]),
-      references: [{ tag: tags.Link.tag, key: "" }],
-    });
+    const uniqueIdentifier = String(migrating.line(plan, "2")?.["becomes"]);
+    const references = [{ tag: tags.Link.tag, key: "" }];
+    const { attributes } = await answered(() =>
+      client.getAttributes({ uniqueIdentifier, references }),
+    );
     const links = attributes.map(({ item }) => attributeValue("Link", item));
     expect(links).toEqual([{ type: "NextLink", linkedObjectIdentifier: becomes }]);
     expect(await verified(source)).toMatchObject({ code: 0 });
@@ -326,11 +328,14 @@ describe("a run that is killed", () => {
     await planned(source);
     const report = `${plan}.report`;
     for (const gets of [1, 60, 130, 110]) {
-      const before = (await server.calls())["Get"] ?? 0;
-      const reached = async () => ((await server.calls())["Get"] ?? 0) - before >= gets;
+      const count = ((await server.calls())["Get"] ?? 0) + gets;
+      // A test that is slow to notice must not find it finished.
+      await server.fault({ silentAt: { operation: "Get", count } });
+      const reached = async () => ((await server.calls())["Get"] ?? 0) >= count;
       const args = ["run", plan, ...source, "--rate", "100"];
       expect(await migrating.killed(args, reached)).toBe(true);
     }
+    await server.fault({ silentAt: null });
     const said = await ran(source);
     expect(said.code).toBe(0);
     expect(said.out).toContain("260 of 260 objects are in target");
@@ -342,7 +347,7 @@ describe("a run that is killed", () => {
       expect(again.code).toBe(0);
       expect(again.out).toContain("0 imported now");
     }
-    const { uniqueIdentifiers } = await client.locate({ attributes: [] });
+    const { uniqueIdentifiers } = await answered(() => client.locate({ attributes: [] }));
     const ids = (await server.objects()).map(({ id }) => id);
     expect(ids.filter((id) => !uniqueIdentifiers.includes(id))).toEqual([]);
     expect(await verified(source)).toMatchObject({ code: 0 });
@@ -381,10 +386,8 @@ describe("verify", () => {
     const differs = await verified(source);
     expect(differs.code).toBe(6);
     expect(differs.out).toContain(`${unmoved}: the two sides have different material`);
-    await client.revoke({
-      uniqueIdentifier: revoked,
-      revocationReason: { code: "CessationOfOperation" },
-    });
+    const code = "CessationOfOperation";
+    await answered(() => client.revoke({ uniqueIdentifier: revoked, revocationReason: { code } }));
     expect((await verified(source)).out).toMatch(new RegExp(`${revoked}: differs in .*State`));
     const [fresh] = await server.put(...keys(1));
     expect((await verified(source)).out).toContain(`${fresh}: new at the source`);

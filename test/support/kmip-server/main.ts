@@ -64,6 +64,8 @@ interface Faults {
   drops?: number;
   /** The process ends in place of this answer to Get, counted from 1. */
   diesAt?: number;
+  /** From this answer of an operation on, counted from 1, it gives none. */
+  silentAt?: { operation: string; count: number } | null;
   /** An attribute that no version of KMIP has. */
   strange?: boolean;
   /** Activate answers that it is done, and changes nothing. */
@@ -263,6 +265,13 @@ function isForAll(payload: unknown): boolean {
   return (payload as Request<"GetAttributes">).references.length === 0;
 }
 
+/** Whether a fault keeps an answer back; another one ends the process. */
+function isKeptBack(): boolean {
+  const { diesAt, silentAt } = faults;
+  if (diesAt !== undefined && (calls["Get"] ?? 0) >= diesAt) process.exit(1);
+  return !!silentAt && (calls[silentAt.operation] ?? 0) >= silentAt.count;
+}
+
 function serve(socket: TLSSocket): void {
   const reader = new FrameReader({ frameBytesMax: 1 << 24 });
   socket.on("error", () => undefined);
@@ -274,7 +283,7 @@ function serve(socket: TLSSocket): void {
         return;
       }
       const reply = replyTo(frame);
-      if (faults.diesAt !== undefined && (calls["Get"] ?? 0) >= faults.diesAt) process.exit(1);
+      if (isKeptBack()) continue;
       setTimeout(() => socket.write(reply), faults.slowMs ?? 0);
     }
   });
