@@ -44,7 +44,9 @@ kekStoreConformance("MemoryKekStore", async () => ({
   close: async () => undefined,
 }));
 locksConformance("MemoryLocks", async () => ({
-  subject: new MemoryLocks({ waitMs: 1_000 }),
+  subject: new MemoryLocks({ waitMs: 60_000 }),
+  waitMs: 60_000,
+  hasty: new MemoryLocks({ waitMs: 1_000 }),
   close: async () => undefined,
 }));
 
