@@ -1,7 +1,13 @@
 import { initialMonth, partitionOf, type StateCounts, stateCounts } from "@holdfast/engine";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { RedisServer } from "../support/redis.ts";
-import { create, installed, type OpenStore, openNewStore } from "../support/redis-store.ts";
+import {
+  create,
+  installed,
+  type OpenStore,
+  openNewStore,
+  patientOptions,
+} from "../support/redis-store.ts";
 
 const at = { time: 1, region: "a" };
 let redis: RedisServer;
@@ -9,7 +15,7 @@ let opened: OpenStore;
 
 beforeAll(async () => {
   redis = await RedisServer.start();
-  opened = await openNewStore({ address: redis.address });
+  opened = await openNewStore({ ...patientOptions, address: redis.address });
 });
 
 afterAll(async () => {

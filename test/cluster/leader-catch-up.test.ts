@@ -16,7 +16,13 @@ import { describe, expect, test } from "vitest";
 import { partitionKeys, sysKeys } from "../../packages/redis/src/connection/keys.ts";
 import { valueProofLength } from "../../packages/redis/src/storage-keys/value-proof.ts";
 import { RedisServer } from "../support/redis.ts";
-import { initStore, type OpenStore, openNewStore, systemClock } from "../support/redis-store.ts";
+import {
+  initStore,
+  type OpenStore,
+  openNewStore,
+  patientOptions,
+  systemClock,
+} from "../support/redis-store.ts";
 
 const timers: Timers = {
   ...systemClock,
@@ -48,10 +54,7 @@ class Regions implements AsyncDisposable {
   static async start(): Promise<Regions> {
     const servers = { a: await RedisServer.start(), b: await RedisServer.start() };
     // The duties are tested here, not the lease: on a busy machine it must not end in the middle of one.
-    const patient = {
-      ...{ storeLeaseMs: 10_000, barrierTimeoutMs: 60_000 },
-      ...{ commandTimeoutMs: 60_000, leaseWaitMs: 60_000 },
-    };
+    const patient = { ...patientOptions, leaseWaitMs: 120_000 };
     const opened = {
       a: await openNewStore({ ...patient, address: servers.a.address, allowOtherStore: true }),
       b: await openNewStore({ ...patient, address: servers.b.address }),

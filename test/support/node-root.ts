@@ -3,7 +3,7 @@ import type { StorageKeys } from "../../packages/redis/src/storage-keys/storage-
 import { loadConfig } from "../../packages/server/src/config/config.ts";
 import { type CommandRoot, openCommandRoot } from "../../packages/server/src/roots/command-root.ts";
 import type { RedisServer } from "./redis.ts";
-import { type OpenOptions, type OpenStore, openStore } from "./redis-store.ts";
+import { type OpenOptions, type OpenStore, openStore, patientOptions } from "./redis-store.ts";
 import { storageKeysOf } from "./stored-value.ts";
 
 interface Configured {
@@ -15,7 +15,7 @@ export async function rootOf({ configFile }: Configured): Promise<CommandRoot> {
   return await openCommandRoot(loadConfig(configFile), machine);
 }
 
-/** Opens the store of a region's nodes as they do. */
+/** Opens the store of a region's nodes as they do, with bounds that a busy machine does not meet. */
 export async function openStoreOf(
   region: {
     readonly name: string;
@@ -26,7 +26,8 @@ export async function openStoreOf(
 ): Promise<OpenStore> {
   const root = await rootOf(region.node(0));
   const { address } = region.redis.primary;
-  const opened = await openStore({ address, region: region.name, root, ...options });
+  const own = { address, region: region.name, root };
+  const opened = await openStore({ ...patientOptions, ...own, ...options });
   const close = async (): Promise<void> => {
     await opened[Symbol.asyncDispose]();
     await root.close();
