@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type Event, type StoredObject, StoreUnavailable } from "@holdfast/engine";
 import { sampleObject } from "@holdfast/engine/testing";
 import { forgetReplica, listReplicas, type RedisStore } from "@holdfast/redis";
-import { Relay, until } from "@holdfast/testing";
+import { answerOf, Relay, until } from "@holdfast/testing";
 import { Redis } from "ioredis";
 import { describe, expect, test } from "vitest";
 import { type RedisGroup, RedisServer, startGroup } from "../support/redis.ts";
@@ -14,6 +14,7 @@ import {
   type OpenStore,
   openNewStore,
   openStore,
+  patientOptions,
 } from "../support/redis-store.ts";
 
 /** The failure of a rejected store call. */
@@ -24,6 +25,17 @@ async function failureOf(call: Promise<unknown>): Promise<string> {
     return error instanceof StoreUnavailable ? error.failure : String(error);
   }
 }
+
+/** Asks again while a busy machine keeps a barrier short, or takes the lease. */
+function insisted<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
+  return answerOf("an answer of the store", ask, (error) => error instanceof StoreUnavailable);
+}
+
+/** A busy machine gives the test nothing for a while: what should last must last longer, and other tests wait for the end. */
+const patient = {
+  ...{ connectTimeoutMs: 30_000, commandTimeoutMs: 30_000 },
+  ...{ storeLeaseMs: 20_000, markerMs: 2_000 },
+};
 
 async function inState(store: RedisStore, state: string): Promise<void> {
   await until(`state ${state}`, () => store.state() === state);
@@ -41,11 +53,11 @@ interface Frozen extends AsyncDisposable {
 async function frozen(prepare?: (group: RedisGroup) => Promise<unknown>): Promise<Frozen> {
   await using stack = new AsyncDisposableStack();
   const group = stack.use(await startGroup({ replicas: 1 }));
-  const opened = stack.use(await openNewStore({ address: group.primary.address }));
+  const opened = stack.use(await openNewStore({ ...patient, address: group.primary.address }));
   const { store } = opened;
-  const instance = await installed(store);
-  const { uniqueIdentifier } = await create(store, instance);
-  const [covered] = await store.read(instance, [uniqueIdentifier]);
+  const instance = await insisted(() => installed(store));
+  const { uniqueIdentifier } = await insisted(() => create(store, instance));
+  const [covered] = await insisted(() => store.read(instance, [uniqueIdentifier]));
   if (covered === undefined) throw new Error("not read");
   await prepare?.(group);
   group.replicas[0]?.signal("SIGSTOP");
@@ -80,19 +92,21 @@ test("a lease counts from the beginning of its barrier: a barrier that took long
     if (event.type !== "barrier" || !event.full || event.durationMs < jumpMs) return;
     states.push(opened?.store.state() ?? "not open");
   };
-  opened = await openNewStore({ address: redis.address, clock, observe });
+  const times = { connectTimeoutMs: 30_000, commandTimeoutMs: 30_000 };
+  opened = await openNewStore({ ...times, address: redis.address, clock, observe });
   await using _opened = opened;
-  const instance = await installed(opened.store);
+  const { store } = opened;
+  const instance = await insisted(() => installed(store));
   redis.signal("SIGSTOP");
   // From here on a barrier waits until Redis continues: this write's own, or the one before it.
-  const made = failureOf(create(opened.store, instance));
+  const made = failureOf(create(store, instance));
   await sleep(20);
   aheadMs = jumpMs;
   redis.signal("SIGCONT");
   await until("the barrier came back", () => states.length > 0);
   expect(states).toEqual(["none"]);
   // The next barrier is quick.
-  await inState(opened.store, "full");
+  await inState(store, "full");
   await made;
 });
 
@@ -116,14 +130,15 @@ describe("a frozen replica", () => {
     );
     group.replicas[0]?.signal("SIGCONT");
     await inState(store, "full");
-    const [survived] = await store.read(instance, [after.uniqueIdentifier]);
+    const [survived] = await insisted(() => store.read(instance, [after.uniqueIdentifier]));
     expect(survived?.object.uniqueIdentifier).toBe(after.uniqueIdentifier);
-    await create(store, instance);
+    await insisted(() => create(store, instance));
   });
 
   test("keeps another node, whose connections only read, from answering what is not covered", async () => {
     await using f = await frozen();
-    await using other = await openStore({ address: f.group.primary.address, leaseWaitMs: 2_000 });
+    const address = f.group.primary.address;
+    await using other = await openStore({ ...patient, address, leaseWaitMs: 2_000 });
     f.group.replicas[0]?.signal("SIGCONT");
     await until("barriers are full", async () => {
       const made = [f.store, other.store].map((store) => failureOf(create(store, f.instance)));
@@ -141,7 +156,8 @@ describe("a frozen replica", () => {
     expect(await commit).toBe("barrierShort");
     f.group.replicas[0]?.signal("SIGCONT");
     await inState(other.store, "full");
-    expect((await other.store.read(f.instance, ids))[0]).toBeDefined();
+    const [read] = await insisted(() => other.store.read(f.instance, ids));
+    expect(read).toBeDefined();
     expect(other.events).toContainEqual({ type: "coveredRead", waited: true });
   });
 
@@ -175,13 +191,13 @@ describe("a frozen replica", () => {
     for (const failure of await Promise.all(commits)) expect(failure).toBe("barrierShort");
     f.group.replicas[0]?.signal("SIGCONT");
     await inState(f.store, "full");
-    await create(f.store, f.instance);
+    await insisted(() => create(f.store, f.instance));
   });
 });
 
 test("after SCRIPT FLUSH the scripts are loaded again and nothing fails", async () => {
   await using redis = await RedisServer.start();
-  await using opened = await openNewStore({ address: redis.address });
+  await using opened = await openNewStore({ ...patientOptions, address: redis.address });
   const instance = await installed(opened.store);
   for (const count of [1, 20]) {
     await redis.command("script", "flush");
@@ -207,9 +223,10 @@ describe("a connection that is lost", () => {
     async (how) => {
       await using group = await startGroup({ replicas: 1 });
       await using proxy = await Relay.open(group.primary.port);
-      await using opened = await openNewStore({ address: proxy.address, commandTimeoutMs: 700 });
+      const { address } = proxy;
+      await using opened = await openNewStore({ ...patient, address, commandTimeoutMs: 3_000 });
       const { store } = opened;
-      const instance = await installed(store);
+      const instance = await insisted(() => installed(store));
       const after = sampleObject(instance, randomUUID());
       group.replicas[0]?.signal("SIGSTOP");
       let scripts = 0;
@@ -228,17 +245,19 @@ describe("a connection that is lost", () => {
       proxy.watch = () => "pass";
       group.replicas[0]?.signal("SIGCONT");
       await inState(store, "full");
-      expect((await store.read(instance, [after.uniqueIdentifier]))[0]).toBeDefined();
+      const [read] = await insisted(() => store.read(instance, [after.uniqueIdentifier]));
+      expect(read).toBeDefined();
     },
   );
 
   test("because it hangs is replaced, and the lease stays if it is only for reads", async () => {
     await using redis = await RedisServer.start();
     await using proxy = await Relay.open(redis.port);
-    await using opened = await openNewStore({ address: proxy.address, commandTimeoutMs: 500 });
+    const { address } = proxy;
+    await using opened = await openNewStore({ ...patient, address, commandTimeoutMs: 3_000 });
     const { store } = opened;
-    const instance = await installed(store);
-    const ids = [(await create(store, instance)).uniqueIdentifier];
+    const instance = await insisted(() => installed(store));
+    const ids = [(await insisted(() => create(store, instance))).uniqueIdentifier];
     const leases = () => opened.events.filter(({ type }) => type === "lease").length;
     // On a busy machine the lease may end for another reason: then it is tried again.
     await until("a reading connection hangs, and the lease stays", async () => {
@@ -259,7 +278,7 @@ describe("a connection that is lost", () => {
 
   test("by CLIENT KILL ends the lease at once, unless it is only for reads", async () => {
     await using redis = await RedisServer.start();
-    await using opened = await openNewStore({ address: redis.address });
+    await using opened = await openNewStore({ ...patientOptions, address: redis.address });
     const { store, events } = opened;
     const instance = await installed(store);
     const { uniqueIdentifier } = await create(store, instance);
@@ -284,21 +303,23 @@ describe("every replica ever seen counts", () => {
       config: { "replica-priority": "0" },
     });
     await primary.replicasInStep(2);
-    await using opened = await openNewStore({ address: primary.address, replicas: 1 });
-    const instance = await installed(opened.store);
+    const address = primary.address;
+    await using opened = await openNewStore({ ...patient, address, replicas: 1 });
+    const instance = await insisted(() => installed(opened.store));
     promotable.signal("SIGSTOP");
     await primary.command("set", "marker", "1");
-    expect(await primary.command("waitaof", 1, 1, 300)).toEqual([1, 1]);
+    expect(await primary.command("waitaof", 1, 1, 30_000)).toEqual([1, 1]);
     await primary.command("del", "marker");
     expect(await failureOf(create(opened.store, instance))).toBe("barrierShort");
   });
 
   test("every node waits for a lost replica until an operator forgets it", async () => {
     await using primary = await RedisServer.start();
-    const options = { address: primary.address };
+    const times = { connectTimeoutMs: 30_000, commandTimeoutMs: 30_000 };
+    const options = { address: primary.address, ...times };
     await using opened = await openNewStore(options);
     await using other = await openStore(options);
-    const instance = await installed(opened.store);
+    const instance = await insisted(() => installed(opened.store));
     const replica = await RedisServer.start({ replicaOf: primary });
     try {
       await primary.replicasInStep(1);
@@ -318,7 +339,7 @@ describe("every replica ever seen counts", () => {
     expect(await forgetReplica(options, replica.address)).toBe(true);
     expect(await forgetReplica(options, replica.address)).toBe(false);
     for (const { store } of [opened, other, late]) await inState(store, "full");
-    await create(other.store, instance);
+    await insisted(() => create(other.store, instance));
   });
 
   test("configured replicas count too, even if none was ever seen", async () => {
@@ -335,8 +356,8 @@ describe("every replica ever seen counts", () => {
       address: group.primary.address,
       externalFailover: true,
     });
-    const instance = await installed(opened.store);
-    const { uniqueIdentifier } = await create(opened.store, instance);
+    const instance = await insisted(() => installed(opened.store));
+    const { uniqueIdentifier } = await insisted(() => create(opened.store, instance));
     group.replicas[0]?.signal("SIGSTOP");
     await inState(opened.store, "none");
     expect(await failureOf(opened.store.read(instance, [uniqueIdentifier]))).toBe("noLease");
@@ -347,8 +368,8 @@ test("a frozen primary gives an error instead of an endless wait, and service af
   await using redis = await RedisServer.start();
   await using opened = await openNewStore({ address: redis.address });
   const { store } = opened;
-  const instance = await installed(store);
-  const { uniqueIdentifier } = await create(store, instance);
+  const instance = await insisted(() => installed(store));
+  const { uniqueIdentifier } = await insisted(() => create(store, instance));
   redis.signal("SIGSTOP");
   const read = failureOf(store.read(instance, [uniqueIdentifier]));
   const commit = failureOf(create(store, instance));
@@ -357,14 +378,14 @@ test("a frozen primary gives an error instead of an endless wait, and service af
   expect(await failureOf(store.read(instance, [uniqueIdentifier]))).toMatch(/noLease|timeout/);
   redis.signal("SIGCONT");
   await inState(store, "full");
-  expect((await store.read(instance, [uniqueIdentifier]))[0]).toBeDefined();
+  expect((await insisted(() => store.read(instance, [uniqueIdentifier])))[0]).toBeDefined();
 });
 
 test("kill -9 and restart under load loses nothing that was acknowledged", async () => {
   await using group = await startGroup({ replicas: 1 });
   await using opened = await openNewStore({ address: group.primary.address });
   const { store } = opened;
-  const instance = await installed(store);
+  const instance = await insisted(() => installed(store));
   const acknowledged: string[] = [];
   let running = true;
   const writers = Array.from({ length: 16 }, async () => {
@@ -381,7 +402,7 @@ test("kill -9 and restart under load loses nothing that was acknowledged", async
   await until("changes are acknowledged again", () => acknowledged.length > before + 200);
   running = false;
   await Promise.all(writers);
-  const read = await store.read(instance, acknowledged);
+  const read = await insisted(() => store.read(instance, acknowledged));
   expect(read.filter((stored) => stored === undefined)).toEqual([]);
 });
 
