@@ -93,7 +93,12 @@ async function write(store: RedisStore, { epoch }: DutyContext): Promise<void> {
 }
 
 async function main([address = "", ...urls]: readonly string[]): Promise<void> {
-  const { store } = await openStore({ address });
+  // A busy machine may give Redis nothing for long.
+  const { store } = await openStore({
+    address,
+    connectTimeoutMs: 30_000,
+    commandTimeoutMs: 30_000,
+  });
   const lock = await RedisLeaderLock.open({ urls });
   const leader = new Leader({
     lock,
