@@ -72,12 +72,17 @@ function readsOf(type: string): readonly (readonly [string, ...(string | number)
       return [["smembers"]];
     case "stream":
       return [["xrange", "-", "+"]];
+    case "none":
+      // A lock, for example, that has ended since the list was made.
+      return [];
     default:
       throw new Error(`a key of type ${type}`);
   }
 }
 
 function flatten(value: unknown): Buffer[] {
+  // The key has ended since its type was read.
+  if (value === null) return [];
   if (Array.isArray(value)) return value.flatMap(flatten);
   if (Buffer.isBuffer(value)) return [value];
   throw new TypeError("neither bytes nor a list of them");
