@@ -7,6 +7,8 @@ import { Intervals } from "./intervals.ts";
 import { Sharing } from "./sharing.ts";
 
 const everyMs = 400;
+/** A node that takes longer for an answer is disturbed. */
+const answerMs = 5_000;
 
 /** Reads all nodes' metrics continuously, and records the circumstances for judging answers. */
 export class Monitor implements AsyncDisposable {
@@ -74,7 +76,7 @@ export class Monitor implements AsyncDisposable {
     let changes: number | undefined;
     while (!this.#stopped) {
       const beganMs = performance.now();
-      const vitals = await vitalsOf(node).catch(() => undefined);
+      const vitals = await vitalsOf(node, answerMs).catch(() => undefined);
       if (vitals !== undefined) {
         this.#sharing.looked(node.name, beganMs, { atMs: performance.now(), alone: vitals.alone });
       }

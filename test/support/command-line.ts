@@ -4,7 +4,8 @@ import { text } from "node:stream/consumers";
 import { program, sources } from "./program.ts";
 
 const compileCache = join(import.meta.dirname, "../../.holdfast/compile-cache");
-const boundMs = 90_000;
+/** What ends a command that hangs. */
+const boundMs = 300_000;
 
 /** What a command printed, and its exit code. */
 export interface Said {
@@ -22,7 +23,7 @@ export interface Surroundings {
   readonly input?: string;
   /** Ends the command like Ctrl-C. */
   readonly signal?: AbortSignal;
-  /** How long it may run; 90 s unless given. */
+  /** How long it may run; 300 s unless given. */
   readonly withinMs?: number;
   /** Called with each piece of standard output. */
   readonly heard?: (text: string) => void;

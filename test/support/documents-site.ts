@@ -13,8 +13,8 @@ import { hasSoftHsm, SoftHsm } from "./softhsm.ts";
 
 const root = join(import.meta.dirname, "..", "..");
 const cli = join(root, "packages/cli/src/main.ts");
-const boundMs = 150_000;
-const readyMs = 90_000;
+/** What ends a script that hangs. */
+const boundMs = 600_000;
 
 /** The parts of `cluster.json` that are read. */
 interface Cluster {
@@ -132,19 +132,15 @@ export class DocumentsSite implements AsyncDisposable {
 
   /** Waits until every node serves. */
   async ready(): Promise<void> {
-    await until(
-      "every node is ready",
-      async () => {
-        const answers = this.cluster.nodes.map(({ http }) =>
-          fetch(`http://${http}/readyz`, { signal: AbortSignal.timeout(5_000) }).then(
-            ({ ok }) => ok,
-            () => false,
-          ),
-        );
-        return (await Promise.all(answers)).every(Boolean);
-      },
-      readyMs,
-    );
+    await until("every node is ready", async () => {
+      const answers = this.cluster.nodes.map(({ http }) =>
+        fetch(`http://${http}/readyz`, { signal: AbortSignal.timeout(5_000) }).then(
+          ({ ok }) => ok,
+          () => false,
+        ),
+      );
+      return (await Promise.all(answers)).every(Boolean);
+    });
   }
 
   #environment(): Record<string, string> {

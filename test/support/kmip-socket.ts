@@ -11,7 +11,7 @@ export interface KmipTarget {
   readonly key: string;
 }
 
-const answerTimeoutMs = 15_000;
+const answerTimeoutMs = 60_000;
 const frameBytesMax = 16 * 1_048_576;
 
 /** A mutual-TLS connection that sends KMIP bytes and waits for as many answers; no codec. */

@@ -10,7 +10,10 @@ import { program } from "./program.ts";
 export const ownProgram: readonly string[] = [process.execPath, program()];
 const compileCache = join(import.meta.dirname, "../../.holdfast/compile-cache");
 const clockAhead = join(import.meta.dirname, "clock-ahead.ts");
-const answerMs = 5_000;
+/** A node that takes longer is not ready. */
+const readyMs = 5_000;
+/** A busy machine may give the node nothing for long. */
+const patienceMs = 60_000;
 
 /** A node's process: `holdfast serve` with a configuration file. */
 export class NodeProcess implements AsyncDisposable {
@@ -91,15 +94,15 @@ export class NodeProcess implements AsyncDisposable {
   /** Whether `/readyz` says that it is ready. */
   async ready(): Promise<boolean> {
     try {
-      return (await this.#fetch("readyz")).ok;
+      return (await this.#fetch("readyz", readyMs)).ok;
     } catch {
       return false;
     }
   }
 
   /** The node's metrics as text. */
-  async metrics(): Promise<string> {
-    return (await this.#fetch("metrics")).text();
+  async metrics(withinMs?: number): Promise<string> {
+    return (await this.#fetch("metrics", withinMs)).text();
   }
 
   /** The lines of `/readyz?verbose`, one for each part. */
@@ -107,8 +110,8 @@ export class NodeProcess implements AsyncDisposable {
     return (await (await this.#fetch("readyz?verbose")).text()).split("\n");
   }
 
-  #fetch(path: string): Promise<Response> {
-    const signal = AbortSignal.timeout(answerMs);
+  #fetch(path: string, withinMs = patienceMs): Promise<Response> {
+    const signal = AbortSignal.timeout(withinMs);
     // This makes the node print new metrics, which include what it has just done.
     const headers = { "cache-control": "no-cache" };
     return fetch(`http://${this.host}:${this.http}/${path}`, { signal, headers });

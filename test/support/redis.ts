@@ -26,6 +26,9 @@ function serverProgram(): string {
   return storePrograms === undefined ? findRedisServer() : join(storePrograms, "redis-server");
 }
 
+/** How long the test's own client waits for an answer, in milliseconds. A busy machine may give Redis nothing for long. */
+const patienceMs = 30_000;
+
 /** The options of a Redis process. */
 export interface RedisOptions {
   readonly host?: string;
@@ -128,7 +131,8 @@ export class RedisServer implements AsyncDisposable {
         lazyConnect: true,
         retryStrategy: null,
         enableReadyCheck: false,
-        commandTimeout: 5_000,
+        connectTimeout: patienceMs,
+        commandTimeout: patienceMs,
         disableClientInfo: true,
         protocol: 2,
         ...this.#options.client,

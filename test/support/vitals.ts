@@ -23,8 +23,8 @@ export interface Vitals {
 }
 
 /** Reads a node's metrics; rejects if it does not answer. */
-export async function vitalsOf(node: NodeProcess): Promise<Vitals> {
-  const rows = seriesIn(await node.metrics());
+export async function vitalsOf(node: NodeProcess, withinMs?: number): Promise<Vitals> {
+  const rows = seriesIn(await node.metrics(withinMs));
   const one = (name: string, labels = "") => rows.get(name)?.get(labels) ?? 0;
   const sum = (name: string, label = "") =>
     [...(rows.get(name) ?? [])].reduce(
