@@ -3,9 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { AdminClient } from "@holdfast/admin";
 import { ConnectionError, KmipClient } from "@holdfast/client";
-import { answerOf } from "@holdfast/testing";
+import { answerOf, until } from "@holdfast/testing";
 import { commandLine } from "./command-line.ts";
-import { patient } from "./root-regions.ts";
+import { patiently } from "./root-regions.ts";
 
 interface ClusterFile {
   readonly nodes: readonly { readonly node: string; readonly admin: string }[];
@@ -25,7 +25,9 @@ export class ConsoleCluster implements AsyncDisposable {
   readonly console: string;
   /** May do everything. */
   readonly token: string;
-  readonly admin: AdminClient;
+  /** Asks again while nodes lose each other for a moment. */
+  readonly admin: Pick<AdminClient, "call">;
+  readonly #client: AdminClient;
   readonly #ca: string;
 
   private constructor(folder: string) {
@@ -35,7 +37,8 @@ export class ConsoleCluster implements AsyncDisposable {
     this.#ca = readFileSync(file.ca, "utf8");
     this.token = readFileSync(file.managerToken, "utf8").trim();
     const urls = file.nodes.map(({ admin }) => `https://${admin}`);
-    this.admin = new AdminClient({ urls, ca: this.#ca, token: this.token });
+    this.#client = new AdminClient({ urls, ca: this.#ca, token: this.token });
+    this.admin = patiently(this.#client);
   }
 
   /** Starts the cluster; `hosts` are the last parts of its four addresses. */
@@ -70,13 +73,11 @@ export class ConsoleCluster implements AsyncDisposable {
   async order(name: string): Promise<void> {
     const regions = { a: { type: "local" }, b: { type: "local" } } as const;
     const body = { name, rootOfTrust: { regions } };
-    const options = { idempotencyKey: crypto.randomUUID() };
-    await patient(() => this.admin.call<"createInstance">("createInstance", { body }, options));
-    for (;;) {
+    await this.admin.call("createInstance", { body });
+    await until(`${name} is Installed`, async () => {
       const { status } = await this.admin.call("readInstance", { params: { instance: name } });
-      if (status === "Installed") return;
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
+      return status === "Installed" || status;
+    });
   }
 
   /** A client of an instance, at its first endpoint. */
@@ -107,7 +108,7 @@ export class ConsoleCluster implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.admin[Symbol.asyncDispose]();
+    await this.#client[Symbol.asyncDispose]();
     await stop(this.#folder);
   }
 }

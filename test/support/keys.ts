@@ -1,6 +1,11 @@
 import { randomUUID } from "node:crypto";
 import type { AdminClient } from "@holdfast/admin";
-import { type CallOptions, type KmipClient, KmipClientError } from "@holdfast/client";
+import {
+  type CallOptions,
+  ConnectionError,
+  type KmipClient,
+  KmipClientError,
+} from "@holdfast/client";
 import {
   type Attribute,
   type AttributeReference,
@@ -31,10 +36,11 @@ export async function createKey(client: KmipClient, options?: CallOptions): Prom
   return answer.uniqueIdentifier;
 }
 
-/** Asks again while the node answers "cannot tell", as it may for a moment on a busy machine. */
+/** Asks again while the node answers "cannot tell", or nothing, as it may for a moment on a busy machine. */
 export function answered<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
   const passes = (error: unknown) =>
-    error instanceof KmipClientError && error.reason === "GeneralFailure";
+    error instanceof ConnectionError ||
+    (error instanceof KmipClientError && error.reason === "GeneralFailure");
   return answerOf("an answer", ask, passes);
 }
 

@@ -8,7 +8,7 @@ import type { Said } from "./command-line.ts";
 import { commandLine, type Surroundings } from "./command-line.ts";
 import type { KeyManager } from "./key-protect/index.ts";
 import { systemClock, systemIds } from "./redis-store.ts";
-import { type RootRegions, startRootRegions } from "./root-regions.ts";
+import { patiently, type RootRegions, startRootRegions } from "./root-regions.ts";
 import { hasSoftHsm, SoftHsm } from "./softhsm.ts";
 
 /** The kinds of root of trust that can be ordered here. */
@@ -67,9 +67,10 @@ export class OrderRegions implements AsyncDisposable {
     const roots = stack.use(
       await startRootRegions(["declared"], times, nodes, { ...pkcs11, ...more }),
     );
-    const { secret } = await roots
-      .admin("a1")
-      .call("createToken", { body: { name: "user", roles: ["manager", "security-officer"] } });
+    const body = { name: "user", roles: ["manager" as const, "security-officer" as const] };
+    const { secret } = await patiently(roots.admin("a1")).call<"createToken">("createToken", {
+      body,
+    });
     const { a, b } = roots.managers;
     await writeFile(join(folder, "ca.pem"), roots.both.a.ca);
     await writeFile(join(folder, "token"), `${secret}\n`, { mode: 0o600 });
@@ -84,7 +85,7 @@ export class OrderRegions implements AsyncDisposable {
   async #addProfile(): Promise<void> {
     const urls = this.roots.both.nodes.flatMap(({ name }) => ["--url", this.url(name)]);
     const files = ["--ca", this.file("ca.pem"), "--token-file", this.file("token")];
-    const { code, err } = await this.run(["profile", "add", "site", ...urls, ...files]);
+    const { code, err } = await this.settled("profile", "add", "site", ...urls, ...files);
     if (code !== 0) throw new Error(err);
   }
 

@@ -1,9 +1,10 @@
+import { randomUUID } from "node:crypto";
 import { appendFile, chmod, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { AdminClient } from "@holdfast/admin";
+import { type AdminClient, AdminUnreachable, contract } from "@holdfast/admin";
 import { createSealingKey } from "@holdfast/root-of-trust";
-import { answerOf, until } from "@holdfast/testing";
+import { answerOf } from "@holdfast/testing";
 import { adminClient, firstToken } from "./admin-api.ts";
 import { type KeyManager, startKeyManager } from "./key-protect/index.ts";
 import type { KeyManagerKind } from "./key-protect/world.ts";
@@ -109,16 +110,7 @@ export async function startRootRegions(
   const [first] = both.nodes;
   if (first === undefined) throw new Error("no node");
   const { ca } = both.a;
-  let token = "";
-  // On a busy machine the first answer may be lost, or come before the node sees its own record.
-  await until("the first token", async () => {
-    try {
-      token = await firstToken({ node: first, ca });
-      return true;
-    } catch (error) {
-      return error as Error;
-    }
-  });
+  const token = await firstToken({ node: first, ca });
   const clients = new Map<string, AdminClient>();
   const admin = (name: string): AdminClient => {
     const known = clients.get(name) ?? adminClient({ node: both.node(name), ca }, token);
@@ -137,10 +129,26 @@ export async function startRootRegions(
 
 const passing = new Set(["peerUnreachable", "storeUnavailable", "rootUnavailable"]);
 
+function isPassing(error: unknown): boolean {
+  const { code } = error as { readonly code?: unknown };
+  return typeof code === "string" && passing.has(code);
+}
+
 /** Asks again while the regions find each other: on a busy machine one may lose the other for a moment. */
 export function patient<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
-  return answerOf("an answer", ask, (error) => {
-    const { code } = error as { readonly code?: unknown };
-    return typeof code === "string" && passing.has(code);
-  });
+  return answerOf("an answer", ask, isPassing);
+}
+
+/** A client whose every call is patient. A POST has one key for all its tries, so that it makes one thing. */
+export function patiently(client: AdminClient): Pick<AdminClient, "call"> {
+  const call = (...[name, request, options]: Parameters<AdminClient["call"]>) => {
+    const given = { idempotencyKey: randomUUID(), ...options };
+    const repeats = ["GET", "POST"].includes(contract[name].method);
+    return answerOf(
+      name,
+      () => client.call(name, request, given),
+      (error) => isPassing(error) || (repeats && error instanceof AdminUnreachable),
+    );
+  };
+  return { call: call as AdminClient["call"] };
 }
