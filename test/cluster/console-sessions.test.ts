@@ -19,7 +19,7 @@ let unused = 1;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "holdfast-sessions-"));
   managed = await startManagedRegions(folder);
-}, 300_000);
+});
 
 afterAll(async () => {
   await managed?.[Symbol.asyncDispose]();
@@ -57,6 +57,18 @@ async function answers(cookie: string): Promise<readonly string[]> {
   return await Promise.all(all);
 }
 
+/** A node may hear of a session a moment later, or refuse for a moment on a busy machine. */
+async function untilAnswers(
+  what: string,
+  cookie: string,
+  wanted: readonly string[],
+): Promise<void> {
+  await until(what, async () => {
+    const found = (await answers(cookie)).join();
+    return found === wanted.join() || found;
+  });
+}
+
 test("a session counts at every node of both regions, and after a sign-out at any of them a copy of its cookie counts at none", async () => {
   const token = (await readFile(join(folder, "token"), "utf8")).trim();
   const everywhere = (status: number) =>
@@ -68,17 +80,14 @@ test("a session counts at every node of both regions, and after a sign-out at an
     const cookie = await session(from, "POST", "", { token });
     expect(cookie).toMatch(/^__Host-holdfast=hfs_/);
     const others = await session(from, "POST", "", { token });
-    expect(await answers(cookie)).toEqual(everywhere(200));
+    await untilAnswers("it counts everywhere", cookie, everywhere(200));
     expect(await session(to, "DELETE", cookie)).toBe("__Host-holdfast=");
     const endedMs = performance.now();
-    await until("the copy counts nowhere", async () => {
-      const found = (await answers(cookie)).join();
-      return found === everywhere(401).join() || found;
-    });
+    await untilAnswers("the copy counts nowhere", cookie, everywhere(401));
     const tookMs = Math.round(performance.now() - endedMs);
     say(`a copied cookie is refused at all nodes ${tookMs} ms after the sign-out`);
     // Other sessions of the same token stay.
-    expect(await answers(others)).toEqual(everywhere(200));
+    await untilAnswers("the other session counts", others, everywhere(200));
   }
   for (const node of managed.both.nodes) expect(node.logText(), node.name).not.toContain("hfs_");
 });

@@ -3,16 +3,18 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect, type TLSSocket } from "node:tls";
-import { until } from "@holdfast/testing";
+import { answerOf, until } from "@holdfast/testing";
 import { type Authority, createAuthority, type Issued } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import type { Said } from "../support/command-line.ts";
 import { commandLine } from "../support/command-line.ts";
 import { greet, greeting, isLetIn } from "../support/greeting.ts";
+import type { KmipSocket } from "../support/kmip-socket.ts";
 import { say } from "../support/load.ts";
 import { type ManagedRegions, startManagedRegions } from "../support/managed-regions.ts";
 import type { NodeProcess } from "../support/node-process.ts";
 import { recordOf } from "../support/record.ts";
-import { patient } from "../support/root-regions.ts";
+import { patiently } from "../support/root-regions.ts";
 import type { TwoRegions } from "../support/two-regions.ts";
 
 const day = { notBeforeMs: Date.now() - 3_600_000, days: 2 };
@@ -24,12 +26,24 @@ let at: ManagedRegions["at"];
 let lost: Issued;
 let kept: Issued;
 
+function run(node: string, args: readonly string[]): Promise<Said> {
+  return commandLine([...args, ...managed.site(node)], { env: { XDG_CONFIG_HOME: folder } });
+}
+
+/** Runs a command, again while it says that a busy machine keeps the node from an answer; returns what it printed. */
 async function command(node: string, ...args: readonly string[]): Promise<string> {
-  const said = await commandLine([...args, ...managed.site(node)], {
-    env: { XDG_CONFIG_HOME: folder },
+  let said: Said = { code: null, out: "", err: "" };
+  await until(`holdfast ${args.join(" ")}`, async () => {
+    said = await run(node, args);
+    return said.code !== 3 || said.err;
   });
   expect({ ...said, out: "" }).toEqual({ code: 0, out: "", err: "" });
   return said.out;
+}
+
+/** A client of a node's management API that asks again while the regions lose each other for a moment. */
+function admin(node: string) {
+  return patiently(at(node));
 }
 
 /** An instance that a certificate authority is bound to, with two of its clients. */
@@ -40,11 +54,11 @@ beforeAll(async () => {
   const params = { instance: managed.instance };
   const vmca: Authority = await createAuthority({ commonName: "VMCA", ...day });
   const body = { name: "vmca", kind: "authority" as const, pem: vmca.certificate };
-  await patient(() => at("a1").call("addCertificate", { params, body }));
+  await admin("a1").call("addCertificate", { params, body });
   lost = await vmca.issue({ commonName: "host-1.example", ...day });
   kept = await vmca.issue({ commonName: "host-2.example", ...day });
   for (const shown of [lost, kept]) await everywhere(true, shown);
-}, 300_000);
+});
 
 afterAll(async () => {
   await managed?.[Symbol.asyncDispose]();
@@ -56,6 +70,17 @@ async function everywhere(letIn: boolean, shown: Issued): Promise<void> {
     const reached = async () => (await isLetIn(node, both.a.ca, shown)) === letIn;
     await until(`${node.name} lets ${letIn ? "it" : "it no longer"} in`, reached);
   }
+}
+
+/** An open connection of a client at each node; on a busy machine a node may admit nobody for a moment. */
+function openedBy(shown: Issued): Promise<readonly KmipSocket[]> {
+  const open = (node: NodeProcess) =>
+    answerOf(
+      `${node.name} admits it`,
+      () => greet(node, both.a.ca, shown),
+      () => true,
+    );
+  return Promise.all(both.nodes.map(open));
 }
 
 /** Connects, resuming a session if there is one. */
@@ -81,16 +106,21 @@ async function sessionOf({ host, kmip: port }: NodeProcess, shown: Issued, sessi
   return { session: last, answered, resumed };
 }
 
+/** A session that was resumed. */
+async function resumedAt(node: NodeProcess, shown: Issued) {
+  let made: Awaited<ReturnType<typeof sessionOf>> | undefined;
+  await until(`${node.name} resumes a session`, async () => {
+    const { session } = await sessionOf(node, shown);
+    made = await sessionOf(node, shown, session);
+    return made.answered && made.resumed;
+  });
+  return made;
+}
+
 test("a denial ends the open connections and resumed sessions of one client of an authority, at every node of both regions, until it is lifted", async () => {
-  const open = await Promise.all(both.nodes.map((node) => greet(node, both.a.ca, lost)));
-  const others = await Promise.all(both.nodes.map((node) => greet(node, both.a.ca, kept)));
-  const sessions = await Promise.all(
-    both.nodes.map(async (node) => {
-      const { session } = await sessionOf(node, lost);
-      return await sessionOf(node, lost, session);
-    }),
-  );
-  for (const one of sessions) expect(one).toMatchObject({ answered: true, resumed: true });
+  const open = await openedBy(lost);
+  const others = await openedBy(kept);
+  const sessions = await Promise.all(both.nodes.map((node) => resumedAt(node, lost)));
   const closed = open.map(({ socket }) => new Promise((resolve) => socket.once("close", resolve)));
   const named = ["--subject", "CN = host-1.example", "--reason", "host was stolen"];
   await command("a2", "deny", "add", ...named);
@@ -103,7 +133,7 @@ test("a denial ends the open connections and resumed sessions of one client of a
     const again = await sessionOf(node, lost, sessions[place]?.session);
     expect(again, node.name).toMatchObject({ answered: false, resumed: false });
     await others[place]?.exchange(greeting);
-    expect(await isLetIn(node, both.a.ca, kept), node.name).toBe(true);
+    await until(`${node.name} lets the other one in`, () => isLetIn(node, both.a.ca, kept));
     const metrics = await node.metrics();
     expect(metrics).toMatch(/^holdfast_handshakes_total\{outcome="denied",.*\} [1-9]/m);
   }
@@ -112,17 +142,27 @@ test("a denial ends the open connections and resumed sessions of one client of a
   expect(refused).toMatch(/denied .*CN=host-1\.example/);
   expect(refused).toContain("holdfast deny list");
   expect(await command("b2", "deny", "list")).toMatch(/cn=host-1\.example +host was stolen/);
-  expect(await command("b2", "doctor")).toMatch(/deny list +1 denial is in force/);
+  await until("doctor tells", async () => {
+    // On a busy machine another check may fail.
+    const { out } = await run("b2", ["doctor"]);
+    return /deny list +1 denial is in force/.test(out) || out;
+  });
 
-  const { items } = await at("b2").call("listDenials", { query: {} });
-  expect(items).toMatchObject([{ regions: { a: "applied", b: "applied" } }]);
-  await command("b1", "deny", "remove", items[0]?.id ?? "");
+  let id = "";
+  await until("both regions have it", async () => {
+    const { items } = await admin("b2").call("listDenials", { query: {} });
+    expect(items).toHaveLength(1);
+    id = items[0]?.id ?? "";
+    const { a, b } = items[0]?.regions ?? {};
+    return (a === "applied" && b === "applied") || JSON.stringify(items);
+  });
+  await command("b1", "deny", "remove", id);
   await everywhere(true, lost);
-}, 300_000);
+});
 
 test("a node that starts with a damaged denial admits nobody, until the other region shows the denial", async () => {
   const body = { subject: "CN=host-1.example", reason: "host was stolen" };
-  const { id } = await patient(() => at("b1").call<"addDenial">("addDenial", { body }));
+  const { id } = await admin("b1").call<"addDenial">("addDenial", { body });
   await everywhere(false, lost);
   await both.kill("a2");
   const { key, value } = await recordOf(both.a.redis.primary, id);
@@ -144,6 +184,6 @@ test("a node that starts with a damaged denial admits nobody, until the other re
   await both.heal();
   await everywhere(true, kept);
   await everywhere(false, lost);
-  await patient(() => at("a2").call("removeDenial", { params: { denial: id } }));
+  await admin("a2").call("removeDenial", { params: { denial: id } });
   await everywhere(true, lost);
-}, 300_000);
+});
