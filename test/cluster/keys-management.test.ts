@@ -18,15 +18,17 @@ import { textString } from "@holdfast/ttlv";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { adminClient, firstToken } from "../support/admin-api.ts";
 import { holdfast } from "../support/command-line.ts";
-import { createKey, keyBytes, stateOf } from "../support/keys.ts";
+import { answered, createKey } from "../support/keys.ts";
+import { keyBytes, stateOf } from "../support/migrating.ts";
 import { storageKeysIn } from "../support/node-root.ts";
 import { recordOf } from "../support/redis-store.ts";
 import { layRegion, type Region } from "../support/region.ts";
+import { patiently } from "../support/root-regions.ts";
 import { recordIn } from "../support/stored-value.ts";
 
 let folder: string;
 let region: Region;
-let admin: AdminClient;
+let admin: Pick<AdminClient, "call">;
 const opened: AsyncDisposable[] = [];
 const rootOfTrust = { regions: { a: { type: "local" as const } } };
 const problem = (code: string) => expect.objectContaining({ name: "AdminProblem", code });
@@ -43,8 +45,9 @@ beforeAll(async () => {
   expect((await holdfast("backup", "key", "init", "--config", config())).code).toBe(0);
   await Promise.all(region.nodes.map((node) => node.start()));
   const target = { node: region.node(0), ca: region.ca };
-  admin = adminClient(target, await firstToken(target));
-  opened.push(admin);
+  const client = adminClient(target, await firstToken(target));
+  opened.push(client);
+  admin = patiently(client);
 });
 
 afterAll(async () => {
@@ -97,14 +100,14 @@ test("keys are searched, shown, changed and counted; those of a deleted instance
   const instance = await order("kmip-1");
   const client = await clientFor(instance, await shown("vcenter"));
   const [one = "", two = "", three = ""] = [
-    await createKey(client),
-    await createKey(client),
-    await createKey(client),
+    await answered(() => createKey(client)),
+    await answered(() => createKey(client)),
+    await answered(() => createKey(client)),
   ];
   const value = textString(vendorTags.AttributeValue, "vm-1");
   const newAttribute = { item: vendorItem({ key: vendorKey("x", "Identifier"), value }) };
-  await client.addAttribute({ uniqueIdentifier: one, newAttribute });
-  await client.activate({ uniqueIdentifier: one });
+  await answered(() => client.addAttribute({ uniqueIdentifier: one, newAttribute }));
+  await answered(() => client.activate({ uniqueIdentifier: one }));
   const bytes = await keyBytes(client, one);
 
   // Searched and shown.
