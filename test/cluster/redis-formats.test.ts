@@ -10,16 +10,21 @@ import {
   type OpenStore,
   openNewStore,
   openStore,
+  refusingOptions,
 } from "../support/redis-store.ts";
 import { storageKeysOf } from "../support/stored-value.ts";
 
-const everyMs = 100;
+/** A node that is silent for three times as long counts no more: a busy machine must not make one silent. */
+const everyMs = 3_000;
 let redis: RedisServer;
 let old: OpenStore;
 let instance: string;
 
 const openAs = (recordFormat: number) =>
-  openStore({ address: redis.address, recordFormat, formatsEveryMs: everyMs });
+  openStore({
+    ...{ address: redis.address, ...refusingOptions },
+    ...{ recordFormat, formatsEveryMs: everyMs },
+  });
 
 /** Requires a format as a node does that has the store's key. */
 async function requireFormat(format: string): Promise<void> {
@@ -30,7 +35,10 @@ async function requireFormat(format: string): Promise<void> {
 
 beforeAll(async () => {
   redis = await RedisServer.start();
-  old = await openNewStore({ address: redis.address, recordFormat: 1, formatsEveryMs: everyMs });
+  old = await openNewStore({
+    ...{ address: redis.address, ...refusingOptions },
+    ...{ recordFormat: 1, formatsEveryMs: everyMs },
+  });
   instance = await installed(old.store);
 });
 

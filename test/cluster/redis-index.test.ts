@@ -27,6 +27,7 @@ import {
   create,
   installed,
   openNewStore,
+  patientOptions,
   recordOf,
   setStatus,
 } from "../support/redis-store.ts";
@@ -190,7 +191,7 @@ async function checkTerms(
 
 test("after any operations, indexes, changes and digests agree with the records", async () => {
   await using redis = await RedisServer.start();
-  await using opened = await openNewStore({ address: redis.address });
+  await using opened = await openNewStore({ address: redis.address, ...patientOptions });
   await mixedWork(opened.store);
   expect(await checkIndexes(redis)).toBeGreaterThan(300);
 });
@@ -237,7 +238,10 @@ async function change(store: RedisStore, instance: string, id: string, index: nu
 
 test("a term that is too common is no longer kept, and a search for it still finds everything", async () => {
   await using redis = await RedisServer.start();
-  await using opened = await openNewStore({ address: redis.address, commonTermMin: 20 });
+  await using opened = await openNewStore({
+    ...{ address: redis.address, ...patientOptions },
+    commonTermMin: 20,
+  });
   const { store } = opened;
   const instance = await installed(store);
   const common = groupItem("common");
@@ -266,7 +270,10 @@ test("a term that is too common is no longer kept, and a search for it still fin
 
 test("the term of what can be restored is kept however many objects have it, and goes with them", async () => {
   await using redis = await RedisServer.start();
-  await using opened = await openNewStore({ address: redis.address, commonTermMin: 20 });
+  await using opened = await openNewStore({
+    ...{ address: redis.address, ...patientOptions },
+    commonTermMin: 20,
+  });
   const { store } = opened;
   const instance = await installed(store);
   const destruction = { time: 1, region: "a", until: 9e9, state: "pending", us: 1 } as const;
@@ -324,7 +331,7 @@ async function findAll(store: RedisStore, instance: string, item: ReturnType<typ
 
 test("an index over many blocks is read to its end, newest first, with destroyed objects among live ones", async () => {
   await using redis = await RedisServer.start();
-  await using opened = await openNewStore({ address: redis.address });
+  await using opened = await openNewStore({ address: redis.address, ...patientOptions });
   const { store } = opened;
   const instance = await installed(store);
   const ids: string[] = [];
@@ -372,7 +379,12 @@ const event = (action: string) =>
 
 test("audit events of reads are appended together, also while writes are not promised", async () => {
   await using group = await startGroup({ replicas: 1 });
-  await using opened = await openNewStore({ address: group.primary.address, auditQueueMax: 50 });
+  // Each round of a barrier counts, and lasts for a quarter of the lease; an event whose answer is late is appended twice.
+  const times = { storeLeaseMs: 4_000, commandTimeoutMs: 60_000, barrierTimeoutMs: 60_000 };
+  await using opened = await openNewStore({
+    ...{ address: group.primary.address, ...times },
+    auditQueueMax: 50,
+  });
   const { store } = opened;
   const instance = await installed(store);
   const barriers = () => opened.events.filter((e) => e.type === "barrier" && e.batch > 0).length;
@@ -402,7 +414,10 @@ test("audit events of reads are appended together, also while writes are not pro
 
 test("the audit stream is trimmed to about the configured number of entries, and its numbers continue", async () => {
   await using redis = await RedisServer.start();
-  await using opened = await openNewStore({ address: redis.address, auditEntriesMax: 100 });
+  await using opened = await openNewStore({
+    ...{ address: redis.address, ...patientOptions },
+    auditEntriesMax: 100,
+  });
   const instance = await installed(opened.store);
   for (let i = 0; i < 20; i += 1) {
     await opened.store.appendAudit(
@@ -419,7 +434,7 @@ test("the audit stream is trimmed to about the configured number of entries, and
 
 test("operations in progress are finished when the store is closed", async () => {
   await using redis = await RedisServer.start();
-  const opened = await openNewStore({ address: redis.address });
+  const opened = await openNewStore({ address: redis.address, ...patientOptions });
   const { store } = opened;
   const instance = await installed(store);
   await store.appendAudit(instance, [event("at the end")], false);
@@ -436,7 +451,7 @@ storeModel(
   "RedisStore, whose indexes are checked at the end,",
   async () => {
     const redis = await RedisServer.start();
-    const opened = await openNewStore({ address: redis.address });
+    const opened = await openNewStore({ address: redis.address, ...patientOptions });
     return {
       subject: opened.store,
       instances: { ensure: (instance: string) => opened.store.install(instance) },
@@ -456,7 +471,7 @@ ownStoreModel(
   "RedisStore, whose indexes are checked at the end,",
   async () => {
     const redis = await RedisServer.start();
-    const opened = await openNewStore({ address: redis.address });
+    const opened = await openNewStore({ address: redis.address, ...patientOptions });
     return {
       subject: opened.store,
       instances: opened.store,

@@ -2,11 +2,11 @@ import { randomUUID } from "node:crypto";
 import { groupItem, sampleObject, sampleRegister } from "@holdfast/engine/testing";
 import { expect, test } from "vitest";
 import { RedisServer } from "../support/redis.ts";
-import { create, installed, openNewStore } from "../support/redis-store.ts";
+import { create, installed, openNewStore, patientOptions } from "../support/redis-store.ts";
 
 test("a page of large objects ends early, so that it delays no other client", async () => {
   await using redis = await RedisServer.start();
-  await using opened = await openNewStore({ address: redis.address });
+  await using opened = await openNewStore({ address: redis.address, ...patientOptions });
   const { store } = opened;
   const instance = await installed(store);
   const group = sampleRegister(groupItem("g".repeat(200_000)), 1);
@@ -24,7 +24,7 @@ test("a page of large objects ends early, so that it delays no other client", as
 
 test("reads at the same time share an answer, in groups so small that nobody waits long", async () => {
   await using redis = await RedisServer.start();
-  await using opened = await openNewStore({ address: redis.address });
+  await using opened = await openNewStore({ address: redis.address, ...patientOptions });
   const { store } = opened;
   const instance = await installed(store);
   const { uniqueIdentifier } = await create(store, instance);

@@ -4,7 +4,7 @@ import { groupItem, sampleObject, sampleRegister } from "@holdfast/engine/testin
 import type { RedisStore } from "@holdfast/redis";
 import { expect, test } from "vitest";
 import { RedisServer } from "../support/redis.ts";
-import { installed, openNewStore } from "../support/redis-store.ts";
+import { installed, openNewStore, patientOptions } from "../support/redis-store.ts";
 
 const perCommit = 250;
 
@@ -33,7 +33,7 @@ async function busyMs(redis: RedisServer): Promise<number> {
 test("a large partition is answered in pages that delay no other client", async () => {
   const count = 20_000;
   await using redis = await RedisServer.start();
-  await using opened = await openNewStore({ address: redis.address });
+  await using opened = await openNewStore({ address: redis.address, ...patientOptions });
   const { store } = opened;
   const instance = await installed(store);
   const partition = partitionOf(instance);
@@ -68,7 +68,7 @@ test("a large partition is answered in pages that delay no other client", async 
 
 test("a page of large records ends early, and its scripts earlier", async () => {
   await using redis = await RedisServer.start();
-  await using opened = await openNewStore({ address: redis.address });
+  await using opened = await openNewStore({ address: redis.address, ...patientOptions });
   const { store } = opened;
   const instance = await installed(store);
   const partition = partitionOf(instance);

@@ -1,12 +1,15 @@
 import { ownStoreConformance, ownStoreModel } from "@holdfast/engine/testing";
 import { startGroup } from "../support/redis.ts";
-import { openNewStore, recordOf, setStatus } from "../support/redis-store.ts";
+import { openNewStore, patientOptions, recordOf, setStatus } from "../support/redis-store.ts";
 import { newerValue, storageKeysOf } from "../support/stored-value.ts";
 
 /** A store on a primary with one replica, so that every barrier is a real one. */
 async function open() {
   const group = await startGroup({ replicas: 1 });
-  const opened = await openNewStore({ address: group.primary.address, replicas: 1 });
+  const opened = await openNewStore({
+    ...{ address: group.primary.address, replicas: 1 },
+    ...patientOptions,
+  });
   const { store } = opened;
   return {
     subject: store,

@@ -27,13 +27,12 @@ import {
   installed,
   type OpenStore,
   openNewStore,
+  patientOptions,
   recordOf,
 } from "../support/redis-store.ts";
 import { commitAs, copyIn, recordIn, storageKeysOf, withRecord } from "../support/stored-value.ts";
 
 const everything = { live: true, destroyed: true, limit: 100 };
-/** A busy machine is not what is tested here. */
-const patient = { storeLeaseMs: 60_000, leaseWaitMs: 30_000, barrierTimeoutMs: 30_000 };
 const corrupt = { failure: "corrupt" };
 
 let redis: RedisServer;
@@ -43,7 +42,7 @@ let instance: string;
 
 beforeAll(async () => {
   redis = await RedisServer.start();
-  opened = await openNewStore({ address: redis.address, ...patient });
+  opened = await openNewStore({ address: redis.address, ...patientOptions });
   keys = await storageKeysOf(redis);
 });
 beforeEach(async () => {
@@ -296,7 +295,10 @@ test("another region's copy of a system record is sealed in quarantine, too", as
 
 test("two regions' stores have equal digests of equal records, and other proofs", async () => {
   await using second = await RedisServer.start();
-  await using there = await openNewStore({ address: second.address, region: "b", ...patient });
+  await using there = await openNewStore({
+    ...{ address: second.address, region: "b" },
+    ...patientOptions,
+  });
   await there.store.install(instance);
   const made = await create(opened.store, instance);
   const sealed = sampleObject(systemInstance, randomUUID());

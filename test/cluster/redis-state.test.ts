@@ -10,6 +10,8 @@ import {
   installed,
   openNewStore,
   openStore,
+  patientOptions,
+  refusingOptions,
   systemClock,
 } from "../support/redis-store.ts";
 
@@ -18,7 +20,7 @@ const everything = { live: true, destroyed: true, limit: 50 };
 describe("a full memory", () => {
   test("refuses writes clearly and still answers reads, until there is room again", async () => {
     await using redis = await RedisServer.start();
-    await using opened = await openNewStore({ address: redis.address });
+    await using opened = await openNewStore({ address: redis.address, ...refusingOptions });
     const { store } = opened;
     const instance = await installed(store);
     const made = await create(store, instance);
@@ -44,12 +46,14 @@ describe("a full memory", () => {
     expect((await store.read(instance, [held]))[0]?.reserved).toBe("operation");
     expect(await store.release(instance, "operation")).toBe(1);
     expect((await store.read(instance, [held]))[0]?.reserved).toBeUndefined();
-    // For longer than a lease: its markers are written even if memory is full.
-    await until("a lease's time", async () => {
+    // More markers than a lease has: they are written even if memory is full.
+    const barriers = () => opened.events.filter(({ type }) => type === "barrier").length;
+    const before = barriers();
+    await until("the markers of a lease", async () => {
       expect(store.state()).toBe("full");
       expect((await store.read(instance, ids))[0]?.tag).toBe(stored.tag);
       expect((await store.find(instance, everything)).objects).toHaveLength(2);
-      return opened.events.filter(({ type }) => type === "barrier").length > 8;
+      return barriers() > before + 5;
     });
     await redis.command("config", "set", "maxmemory", "0");
     await create(store, instance);
@@ -58,7 +62,7 @@ describe("a full memory", () => {
 
   test("still lets a leader work, reservations begin and end, the audit be trimmed, and keys be destroyed", async () => {
     await using redis = await RedisServer.start();
-    await using opened = await openNewStore({ address: redis.address });
+    await using opened = await openNewStore({ address: redis.address, ...refusingOptions });
     const { store } = opened;
     const instance = await installed(store);
     const material = {
@@ -128,12 +132,12 @@ describe("a full memory", () => {
 
   test("still gives a read of uncovered records its barrier", async () => {
     await using redis = await RedisServer.start();
-    await using opened = await openNewStore({ address: redis.address });
+    await using opened = await openNewStore({ address: redis.address, ...refusingOptions });
     const instance = await installed(opened.store);
     const { uniqueIdentifier } = await create(opened.store, instance);
     await redis.command("config", "set", "maxmemory", "1mb");
     await forgetCovered(redis);
-    await using other = await openStoreOf(redis);
+    await using other = await openStore({ address: redis.address, ...patientOptions });
     expect((await other.store.read(instance, [uniqueIdentifier]))[0]).toBeDefined();
     expect(other.events).toContainEqual({ type: "coveredRead", waited: true });
   });
@@ -157,7 +161,7 @@ describe("a damaged Redis key", () => {
 
   test.each(wrong)("of the wrong type (%s) leaves no half of a change", async (_name, pattern) => {
     await using redis = await RedisServer.start();
-    await using opened = await openNewStore({ address: redis.address });
+    await using opened = await openNewStore({ address: redis.address, ...refusingOptions });
     const { store } = opened;
     const instance = await installed(store);
     const registers = [sampleRegister(nameItem("n"), 1)];
@@ -219,7 +223,7 @@ describe("a damaged Redis key", () => {
 
   test("in place of a record is not answered as an absent record", async () => {
     await using redis = await RedisServer.start();
-    await using opened = await openNewStore({ address: redis.address });
+    await using opened = await openNewStore({ address: redis.address, ...refusingOptions });
     const instance = await installed(opened.store);
     const { uniqueIdentifier } = await create(opened.store, instance);
     const [key] = await redis.buffers("keys", "{p*}:o:*");
@@ -236,7 +240,7 @@ describe("a damaged Redis key", () => {
     ["one byte of its tag changed", (bytes: Buffer) => flip(bytes, 3)],
   ])("in place of a record is reported as corrupt: %s", async (_name, damage) => {
     await using redis = await RedisServer.start();
-    await using opened = await openNewStore({ address: redis.address });
+    await using opened = await openNewStore({ address: redis.address, ...refusingOptions });
     const instance = await installed(opened.store);
     const { uniqueIdentifier } = await create(opened.store, instance);
     const [key] = await redis.buffers("keys", "{p*}:o:*");
@@ -254,7 +258,7 @@ describe("a damaged Redis key", () => {
 describe('a store without its data never answers "not found":', () => {
   test("FLUSHALL", async () => {
     await using redis = await RedisServer.start();
-    await using opened = await openNewStore({ address: redis.address });
+    await using opened = await openNewStore({ address: redis.address, ...refusingOptions });
     const { store } = opened;
     const instance = await installed(store);
     const { uniqueIdentifier } = await create(store, instance);
@@ -280,7 +284,7 @@ describe('a store without its data never answers "not found":', () => {
 
   test("another store in its place, which is refused until the node's own is back", async () => {
     await using redis = await RedisServer.start();
-    await using opened = await openNewStore({ address: redis.address });
+    await using opened = await openNewStore({ address: redis.address, ...refusingOptions });
     const { store } = opened;
     const began = store.storeId;
     const instance = await installed(store);
@@ -308,7 +312,7 @@ describe('a store without its data never answers "not found":', () => {
     });
     expect(store.state()).toBe("none");
     // A node that starts now accepts it: with the restart the operator confirms it.
-    await using restarted = await openStoreOf(redis);
+    await using restarted = await openStore({ address: redis.address, ...patientOptions });
     expect(restarted.store.storeId).toBe(made.storeId);
     await redis.command("flushall");
     // The marker comes last: once it is there, the node continues.
@@ -322,7 +326,7 @@ describe('a store without its data never answers "not found":', () => {
 
   test("a restart with an empty disk", async () => {
     await using redis = await RedisServer.start();
-    await using opened = await openNewStore({ address: redis.address });
+    await using opened = await openNewStore({ address: redis.address, ...refusingOptions });
     const { store } = opened;
     const instance = await installed(store);
     const { uniqueIdentifier } = await create(store, instance);
@@ -340,7 +344,7 @@ describe('a store without its data never answers "not found":', () => {
 
   test("another store at the same address, while connected", async () => {
     await using redis = await RedisServer.start();
-    await using opened = await openNewStore({ address: redis.address });
+    await using opened = await openNewStore({ address: redis.address, ...refusingOptions });
     const instance = await installed(opened.store);
     const { uniqueIdentifier } = await create(opened.store, instance);
     await redis.command("flushall");
@@ -377,14 +381,9 @@ async function forgetCovered(redis: RedisServer): Promise<void> {
   await redis.command("config", "set", "maxmemory", "1mb");
 }
 
-async function openStoreOf(redis: RedisServer) {
-  const { openStore } = await import("../support/redis-store.ts");
-  return openStore({ address: redis.address });
-}
-
 test("a node's clock is compared with the clock of Redis", async () => {
   await using redis = await RedisServer.start();
-  await using _first = await openNewStore({ address: redis.address });
+  await using _first = await openNewStore({ address: redis.address, ...refusingOptions });
   for (const [aheadMs, doubted] of [
     [0, false],
     [50_000, false],
@@ -393,11 +392,14 @@ test("a node's clock is compared with the clock of Redis", async () => {
     [-70_000, true],
   ] as const) {
     const clock = { ...systemClock, wallMs: () => Date.now() + aheadMs };
-    await using opened = await openStore({ address: redis.address, clock });
+    await using opened = await openStore({ address: redis.address, ...patientOptions, clock });
     const { store } = opened;
     const check = new ClockCheck(clock, () => [store.clockReading() ?? []].flat());
-    await until("the clock of Redis was heard", () => check.offsets().length === 1);
-    expect(Math.abs((check.offsets()[0]?.aheadMs ?? 0) - aheadMs)).toBeLessThan(10_000);
-    expect(check.doubt() !== undefined).toBe(doubted);
+    // An answer that a busy machine delays says less of the clock; the next marker brings another.
+    await until("the clock of Redis is compared", () => {
+      const [offset] = check.offsets();
+      if (offset === undefined || Math.abs(offset.aheadMs - aheadMs) >= 10_000) return false;
+      return (check.doubt() !== undefined) === doubted || `${offset.aheadMs} ms`;
+    });
   }
 });

@@ -4,7 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { RedisServer } from "../support/redis.ts";
-import { create, installed, openNewStore, openStore } from "../support/redis-store.ts";
+import {
+  create,
+  installed,
+  openNewStore,
+  openStore,
+  patientOptions,
+} from "../support/redis-store.ts";
 
 const shipped = join(import.meta.dirname, "../../deploy/redis/users.acl");
 const user = { username: "holdfast", password: "pw" };
@@ -29,7 +35,7 @@ describe("the shipped users as Redis's own ACL file", () => {
   // Redis replays its append-only file as the default user, and checks its rights per transaction.
   test("let a restarted Redis keep every record", async () => {
     await using redis = await RedisServer.start({ config: { aclfile }, client });
-    const options = { address: redis.address, ...user };
+    const options = { address: redis.address, ...user, ...patientOptions };
     let instance = "";
     let id = "";
     {
@@ -46,9 +52,15 @@ describe("the shipped users as Redis's own ACL file", () => {
   test("keep the replication password from nodes; a user that can read it is detected", async () => {
     const config = { aclfile, masterauth: "s3cret" };
     await using redis = await RedisServer.start({ config, client });
-    await using opened = await openNewStore({ address: redis.address, ...user });
+    await using opened = await openNewStore({
+      ...{ address: redis.address, ...user },
+      ...patientOptions,
+    });
     expect(await opened.store.showsReplicationPassword()).toBe(false);
-    await using wide = await openStore({ address: redis.address, ...client });
+    await using wide = await openStore({
+      ...{ address: redis.address, ...client },
+      ...patientOptions,
+    });
     expect(await wide.store.showsReplicationPassword()).toBe(true);
     await redis.command("config", "set", "masterauth", "");
     expect(await wide.store.showsReplicationPassword()).toBe(false);
@@ -89,7 +101,7 @@ describe("the shipped users as Redis's own ACL file", () => {
     const before = await readFile(aclfile, "utf8");
     await writeFile(changing, before);
     await using redis = await RedisServer.start({ config: { aclfile: changing }, client });
-    const options = { address: redis.address, ...user };
+    const options = { address: redis.address, ...user, ...patientOptions };
     await using opened = await openNewStore(options);
     const hash = createHash("sha256").update("next").digest("hex");
     await writeFile(changing, before.replace(/^(user holdfast on )/m, `$1#${hash} `));

@@ -8,6 +8,7 @@ import {
   type InstanceStatus,
   type ManagedObject,
   partitionOf,
+  StoreUnavailable,
   sysPartition,
 } from "@holdfast/engine";
 import { MemoryRootOfTrust, sampleObject } from "@holdfast/engine/testing";
@@ -18,6 +19,7 @@ import {
   type RedisStore,
   type RedisStoreOptions,
 } from "@holdfast/redis";
+import { answerOf } from "@holdfast/testing";
 import { parse, stringify } from "yaml";
 import type { RedisServer } from "./redis.ts";
 
@@ -60,11 +62,26 @@ type Defaulted = "clock" | "observe" | "region" | "root";
 export type OpenOptions = Omit<RedisStoreOptions, Defaulted> &
   Partial<Pick<RedisStoreOptions, Defaulted>>;
 
-/** Bounds of a store that a machine busy with other work does not meet. */
+/** Bounds of a connection that a machine busy with other work does not meet. */
+const patientConnection = { connectTimeoutMs: 30_000, commandTimeoutMs: 30_000 };
+
+/** Bounds of a store that such a machine does not meet; its markers come as often as a node's. */
 export const patientOptions = {
-  ...{ connectTimeoutMs: 30_000, commandTimeoutMs: 30_000 },
-  ...{ storeLeaseMs: 60_000, leaseWaitMs: 30_000, barrierTimeoutMs: 30_000 },
+  ...patientConnection,
+  ...{ storeLeaseMs: 60_000, markerMs: 250, leaseWaitMs: 30_000, barrierTimeoutMs: 30_000 },
 };
+
+/** The same for a test of refusals: they come at once. */
+export const refusingOptions = { ...patientOptions, leaseWaitMs: 500 };
+
+const passing: ReadonlySet<string> = new Set(["noLease", "timeout", "barrierShort"]);
+
+/** Asks again while a store has no lease, or does not answer in time, as may be for a moment on a busy machine. */
+export function retried<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
+  return answerOf("an answer of the store", ask, (error) => {
+    return error instanceof StoreUnavailable && passing.has(error.failure);
+  });
+}
 
 /** Opens an initialised store. */
 export async function openStore(options: OpenOptions): Promise<OpenStore> {
@@ -86,21 +103,22 @@ export function initStore(
   options: Omit<InitOptions, "ids" | "region" | "root"> &
     Partial<Pick<InitOptions, "region" | "root">>,
 ): Promise<InitialisedStore> {
-  return initialiseStore({ region: "a", root: testRoot, ids: systemIds, ...options });
+  const given = { ...patientConnection, region: "a", root: testRoot, ids: systemIds };
+  return initialiseStore({ ...given, ...options });
 }
 
 /** Initialises the Redis behind `options` and opens it. */
 export async function openNewStore(
   options: OpenOptions & { readonly root?: InitOptions["root"] },
 ): Promise<OpenStore> {
-  await initStore(options);
-  return openStore(options);
+  await retried(() => initStore(options));
+  return retried(() => openStore(options));
 }
 
 /** Installs a new instance, and returns its identifier. */
 export async function installed(store: RedisStore): Promise<string> {
   const instance = randomUUID();
-  await store.install(instance);
+  await retried(() => store.install(instance));
   return instance;
 }
 
