@@ -5,7 +5,14 @@ import { RedisLocks, type RedisStore } from "@holdfast/redis";
 import { until } from "@holdfast/testing";
 import { describe, expect, test } from "vitest";
 import { RedisServer } from "../support/redis.ts";
-import { create, installed, openNewStore, openStore } from "../support/redis-store.ts";
+import { connected, patientLocks } from "../support/redis-locks.ts";
+import {
+  create,
+  installed,
+  openNewStore,
+  openStore,
+  patientOptions,
+} from "../support/redis-store.ts";
 
 interface LockGroup extends AsyncDisposable {
   readonly masters: readonly RedisServer[];
@@ -27,11 +34,13 @@ async function lockGroup(waitMs = 2_000): Promise<LockGroup> {
         await RedisLocks.open({
           urls,
           waitMs,
+          ...patientLocks,
           observe: (event) => event.type === "lock" && results.push(event.result),
         }),
       ),
     ),
   );
+  for (const one of locks) await connected(one, results);
   const kept = stack.move();
   return { masters, locks, results, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
@@ -102,7 +111,7 @@ describe("three lock masters", () => {
     const resource = randomUUID();
     const { promise: held, resolve: end } = deferred();
     const holder = mine?.withLock(resource, () => held);
-    await sleep(50);
+    await until("it is held", () => group.results.length === 1);
     await other?.withLock(resource, async () => undefined);
     expect(group.results).toEqual(["acquired", "contended"]);
     end();
@@ -115,9 +124,10 @@ describe("three lock masters", () => {
     await using locks = await RedisLocks.open({
       urls: [`redis://${redis.address}`],
       waitMs: 200,
-      commandTimeoutMs: 10_000,
+      ...patientLocks,
       observe: (event) => event.type === "lock" && results.push(event.result),
     });
+    await connected(locks, results);
     await expect(redis.command("set", "x", "1")).rejects.toThrow("OOM");
     await once(locks);
     expect(results).toEqual(["acquired"]);
@@ -146,14 +156,16 @@ async function increment(store: RedisStore, locks: Locks, instance: string, id: 
 describe("correctness does not depend on the lock", () => {
   test.each(["locks that always succeed", "real locks"])("%s lose no change", async (which) => {
     await using redis = await RedisServer.start();
-    await using first = await openNewStore({ address: redis.address });
-    await using second = await openStore({ address: redis.address });
+    await using first = await openNewStore({ address: redis.address, ...patientOptions });
+    await using second = await openStore({ address: redis.address, ...patientOptions });
+    const results: string[] = [];
     await using real = await RedisLocks.open({
       urls: [`redis://${redis.address}`],
-      waitMs: 10_000,
-      commandTimeoutMs: 10_000,
-      observe: () => undefined,
+      waitMs: 300_000,
+      ...patientLocks,
+      observe: (event) => event.type === "lock" && results.push(event.result),
     });
+    await connected(real, results);
     const locks = which === "real locks" ? real : noLocks;
     const instance = await installed(first.store);
     const { uniqueIdentifier: id, lastChange } = await create(first.store, instance);
