@@ -1,14 +1,15 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type KmipClient, KmipClientError } from "@holdfast/client";
+import { answerOf, until } from "@holdfast/testing";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { recordHeaderLength } from "../../packages/redis/src/connection/record-header.ts";
 import { answered, keyBytes, registerKey, stateOf } from "../support/keys.ts";
-import { clientOf, say } from "../support/load.ts";
+import { say } from "../support/load.ts";
 import { recordOf } from "../support/record.ts";
 import type { RedisServer } from "../support/redis.ts";
 import { type Region, startRegion } from "../support/region.ts";
-import { allRefuse, during, ms } from "../support/region-watch.ts";
+import { allRefuse, during, letIn, ms } from "../support/region-watch.ts";
 
 const instance = "vcenter";
 
@@ -24,7 +25,7 @@ async function stocked(count: number): Promise<Stocked> {
   await using stack = new AsyncDisposableStack();
   const region = stack.use(await startRegion({ instances: [instance], replicas: 1 }));
   const clients = await Promise.all(
-    region.nodes.map(async (_, at) => stack.use(await clientOf(region, instance, at))),
+    region.nodes.map(async (_, at) => stack.use(await letIn(region, instance, at))),
   );
   const keys = new Map<string, string>();
   const [first] = clients;
@@ -48,6 +49,16 @@ async function told(work: Promise<unknown>): Promise<string> {
     if (error instanceof KmipClientError) return `${error.reason}: ${error.resultMessage}`;
     return (error as Error).name;
   }
+}
+
+/** The answer of a node that may let nobody in for a moment, on a busy machine. */
+function toldSoon(ask: () => Promise<unknown>): Promise<string> {
+  const once = async () => {
+    const answer = await told(ask());
+    if (answer === "ConnectionError") throw new Error(answer);
+    return answer;
+  };
+  return answerOf("an answer", once, () => true);
 }
 
 describe("a damaged record", () => {
@@ -103,27 +114,29 @@ describe("a damaged record", () => {
     for (const client of [one, two]) {
       const request = { uniqueIdentifier: victim.id };
       const answers = [
-        await told(keyBytes(client, victim.id)),
-        await told(stateOf(client, victim.id)),
-        await told(client.activate(request)),
-        await told(client.revoke({ ...request, revocationReason: { code: "KeyCompromise" } })),
-        await told(client.destroy(request)),
+        await toldSoon(() => keyBytes(client, victim.id)),
+        await toldSoon(() => stateOf(client, victim.id)),
+        await toldSoon(() => client.activate(request)),
+        await toldSoon(() =>
+          client.revoke({ ...request, revocationReason: { code: "KeyCompromise" } }),
+        ),
+        await toldSoon(() => client.destroy(request)),
       ];
       for (const answer of answers) expect(answer).toMatch(/^GeneralFailure: cannot tell/);
       for (const [id, bytes] of [...all.keys].slice(1)) {
-        expect(await keyBytes(client, id)).toBe(bytes);
-        expect(await stateOf(client, id)).toBe("Active");
+        expect(await answered(() => keyBytes(client, id))).toBe(bytes);
+        expect(await answered(() => stateOf(client, id))).toBe("Active");
       }
-      await registerKey(client, randomBytes(32));
-      const { uniqueIdentifiers } = await client.locate({ attributes: [] });
+      await answered(() => registerKey(client, randomBytes(32)));
+      const { uniqueIdentifiers } = await answered(() => client.locate({ attributes: [] }));
       expect(uniqueIdentifiers).not.toContain(victim.id);
       expect(uniqueIdentifiers).toEqual(expect.arrayContaining([...all.keys.keys()].slice(1)));
     }
     expect(all.region.nodes.every(({ running }) => running)).toBe(true);
     await primary().command("del", victim.key);
     await set(victim.value);
-    expect(await keyBytes(one, victim.id)).toBe(all.keys.get(victim.id));
-    expect(await stateOf(two, victim.id)).toBe("Active");
+    expect(await answered(() => keyBytes(one, victim.id))).toBe(all.keys.get(victim.id));
+    expect(await answered(() => stateOf(two, victim.id))).toBe("Active");
   });
 });
 
@@ -163,7 +176,7 @@ describe("a store that lost its data never says that an object does not exist:",
     expect(wrong).toEqual([]);
     expect(region.nodes.every(({ running }) => running)).toBe(true);
     for (const node of region.nodes) {
-      expect(node.logTail()).toMatch(/holds no store/);
+      await until("the reason in the log", () => node.logText().includes("holds no store"));
     }
   });
 

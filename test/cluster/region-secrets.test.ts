@@ -12,14 +12,16 @@ import {
   tags,
 } from "@holdfast/kmip";
 import { openLocalRoot } from "@holdfast/root-of-trust";
-import { byteString, encode } from "@holdfast/ttlv";
+import { answerOf } from "@holdfast/testing";
+import { byteString, encode, type Item } from "@holdfast/ttlv";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { adminClient, firstToken } from "../support/admin-api.ts";
-import { createKey, keyBytes, registerKey } from "../support/keys.ts";
+import { answered, createKey, keyBytes, registerKey } from "../support/keys.ts";
 import { openStoreOf } from "../support/node-root.ts";
 import { systemClock, systemIds } from "../support/redis-store.ts";
 import { type Region, startRegion } from "../support/region.ts";
 import { letIn } from "../support/region-watch.ts";
+import { patient } from "../support/root-regions.ts";
 import { findSecrets, type Haystack, haystacksOf } from "../support/search.ts";
 
 const password = `Correct-Horse-${randomBytes(6).toString("hex")}`;
@@ -94,43 +96,44 @@ async function keepAndUse(client: KmipClient): Promise<string> {
   const keys = ["a key", "a destroyed key"].map((name) => remember(name, randomBytes(32)));
   const described = { item: attributeItem("ContactInformation", "no secret: rack 12") };
   const [id = "", gone = ""] = await Promise.all(
-    keys.map((key) => registerKey(client, key, [described])),
+    keys.map((key) => answered(() => registerKey(client, key, [described]))),
   );
-  await client.activate({ uniqueIdentifier: id });
-  await client.destroy({ uniqueIdentifier: gone });
-  const made = await createKey(client);
-  remember("a made key", Buffer.from(await keyBytes(client, made), "hex"));
+  await answered(() => client.activate({ uniqueIdentifier: id }));
+  await answered(() => client.destroy({ uniqueIdentifier: gone }));
+  const made = await answered(() => createKey(client));
+  remember("a made key", Buffer.from(await answered(() => keyBytes(client, made)), "hex"));
   const passphrase = remember("a passphrase", text(`Open-${randomBytes(8).toString("hex")}`));
-  const kept = await client.register({
-    objectType: "SecretData",
-    attributes: { attributes: [], templateNames: [] },
-    object: objectItem("SecretData", {
-      secretDataType: "Password",
-      keyBlock: {
-        keyFormatType: "Raw",
-        keyValue: { keyMaterial: byteString(tags.KeyMaterial.tag, passphrase) },
-      },
-    }),
+  const register = (objectType: "SecretData" | "OpaqueObject", object: Item) =>
+    answered(() => {
+      const attributes = { attributes: [], templateNames: [] };
+      return client.register({ objectType, attributes, object });
+    });
+  const secret = objectItem("SecretData", {
+    secretDataType: "Password",
+    keyBlock: {
+      keyFormatType: "Raw",
+      keyValue: { keyMaterial: byteString(tags.KeyMaterial.tag, passphrase) },
+    },
   });
-  const opaque = await client.register({
-    objectType: "OpaqueObject",
-    attributes: { attributes: [], templateNames: [] },
-    object: objectItem("OpaqueObject", {
-      opaqueDataType: 0x80000001,
-      opaqueDataValue: remember("opaque data", randomBytes(64)),
-    }),
-  });
+  const kept = await register("SecretData", secret);
+  const opaqueDataValue = remember("opaque data", randomBytes(64));
+  const opaque = await register(
+    "OpaqueObject",
+    objectItem("OpaqueObject", { opaqueDataType: 0x80000001, opaqueDataValue }),
+  );
   expect(await digestOf(client, kept.uniqueIdentifier)).toEqual([sha256(passphrase)]);
   await readOverApi([id, made, kept.uniqueIdentifier, opaque.uniqueIdentifier]);
   await using other = await letIn(region, "vcenter", 1);
-  expect(await keyBytes(other, id)).toBe(Buffer.from(keys[0] ?? []).toString("hex"));
+  expect(await answered(() => keyBytes(other, id))).toBe(
+    Buffer.from(keys[0] ?? []).toString("hex"),
+  );
   return id;
 }
 
 /** The digest of an object, which clients of the instance may get. */
 async function digestOf(client: KmipClient, uniqueIdentifier: string): Promise<unknown[]> {
   const references = [{ tag: attributes.Digest.tag, key: "" }];
-  const answer = await client.getAttributes({ uniqueIdentifier, references });
+  const answer = await answered(() => client.getAttributes({ uniqueIdentifier, references }));
   return answer.attributes.map(({ item }) =>
     Buffer.from(attributeValue("Digest", item).digestValue ?? []),
   );
@@ -139,9 +142,16 @@ async function digestOf(client: KmipClient, uniqueIdentifier: string): Promise<u
 /** Adds what the management API shows of objects to the answers that are searched. */
 async function readOverApi(keys: readonly string[]): Promise<void> {
   const target = { node: region.node(0), ca: region.ca };
-  await using admin = adminClient(target, await firstToken(target));
+  const token = await answerOf(
+    "the first token",
+    () => firstToken(target),
+    () => true,
+  );
+  await using admin = adminClient(target, token);
   for (const key of keys) {
-    const answer = await admin.call("readKey", { params: { instance: "vcenter", key }, query: {} });
+    const answer = await patient(() =>
+      admin.call("readKey", { params: { instance: "vcenter", key }, query: {} }),
+    );
     expect(answer.attributes.map(({ name }) => name)).toContain("Initial Date");
     told.push(JSON.stringify(answer));
   }
@@ -174,7 +184,11 @@ async function failWithSecrets(client: KmipClient): Promise<void> {
   const bytes = encode(encodeRequest({ version: "1.4", items: [registering(key)] }));
   const at = Buffer.from(bytes).indexOf(key);
   for (const cut of [at - 4, at - 8]) {
-    await using socket = await region.connect("vcenter", 0);
+    await using socket = await answerOf(
+      "a connection",
+      () => region.connect("vcenter", 0),
+      () => true,
+    );
     const broken = Buffer.from(bytes);
     broken[cut] = 0x7f;
     const answer = await socket.exchange(broken).catch((error: Error) => text(error.message));
@@ -204,15 +218,16 @@ async function logIn(): Promise<void> {
   remember("a wrong password", text(wrongPassword));
   for (const given of [password, wrongPassword]) {
     const { host, port, ca, certificate, key } = region.target("named", 0);
-    await using client = await KmipClient.connect({
-      endpoints: [`${host}:${port}`],
-      tls: { ca, certificate, key },
-      version: "1.4",
-      credentials: [{ type: "UsernameAndPassword", username: "ada", password: given }],
-    });
-    const made = createKey(client);
-    if (given === password) await made;
-    else await refused(made);
+    const connect = () =>
+      KmipClient.connect({
+        endpoints: [`${host}:${port}`],
+        tls: { ca, certificate, key },
+        version: "1.4",
+        credentials: [{ type: "UsernameAndPassword", username: "ada", password: given }],
+      });
+    await using client = await answered(connect);
+    if (given === password) await answered(() => createKey(client));
+    else await refused(createKey(client));
   }
 }
 

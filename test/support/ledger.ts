@@ -30,7 +30,7 @@ export interface Entry {
   tried: number;
   /** A transition got no clear answer, or one is in progress. */
   held: boolean;
-  /** The state that the transition without a clear answer asked for. */
+  /** The state that a transition asked for whose connection ended before its answer. */
   unanswered?: number;
 }
 
@@ -68,11 +68,6 @@ export class Ledger {
     return [...this.entries.values()]
       .filter(({ rank, unanswered }) => unanswered !== undefined && rank >= unanswered)
       .map(({ id }) => id);
-  }
-
-  /** The answer was that the object does not exist. */
-  missing(entry: Entry, where: string): void {
-    this.violations.push(`${entry.id}: not found ${where}`);
   }
 
   #state(entry: Entry, before: number, where: string, item: ResponseItem): boolean {

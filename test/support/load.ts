@@ -2,13 +2,13 @@ import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ConnectionError, KmipClient, KmipClientError } from "@holdfast/client";
 import { until } from "@holdfast/testing";
-import { createKey, look, registerKey } from "./keys.ts";
+import { answered, createKey, look, registerKey } from "./keys.ts";
 import { type Entry, Ledger, rankOf } from "./ledger.ts";
 import { seeded } from "./random.ts";
 import type { Region } from "./region.ts";
 
-/** The longest time for a request, whatever happens to the region. */
-export const answerBoundMs = 5_000;
+/** The longest time for a request, whatever happens to the region; pauses of the machine do not count. */
+const answerBoundMs = 5_000;
 
 const active = rankOf("Active");
 
@@ -38,7 +38,9 @@ export class Load implements AsyncDisposable {
   readonly #random: () => number;
   /** By node and kind: when the latest successful request began. */
   readonly #latest = new Map<string, number>();
-  readonly #workers: readonly Promise<void>[];
+  readonly #workers: Promise<void>[];
+  /** For how long the machine has kept this process from its work. */
+  #pausedMs = 0;
   #stopped = false;
   #turn = 0;
 
@@ -47,12 +49,13 @@ export class Load implements AsyncDisposable {
     this.#restMs = options.restMs ?? 4;
     this.#random = seeded(1);
     this.#workers = Array.from({ length: options.workers ?? 6 }, () => this.#work());
+    this.#workers.push(this.#noticePauses());
   }
 
   /** Connects to every node and begins. */
   static async start(region: Region, options: LoadOptions): Promise<Load> {
     const clients = await Promise.all(
-      region.nodes.map((_, at) => clientOf(region, options.instance, at)),
+      region.nodes.map((_, at) => answered(() => clientOf(region, options.instance, at))),
     );
     return new Load(clients, options);
   }
@@ -60,12 +63,15 @@ export class Load implements AsyncDisposable {
   /** Resolves with the time since `sinceMs` once every named node acknowledged a request that began after it. */
   async recovered(kind: Kind, sinceMs: number, nodes?: readonly number[]): Promise<number> {
     const all = nodes ?? this.#clients.map((_, at) => at);
-    await until(
-      `${kind}s at nodes ${all.join(", ")} (${this.summary()})`,
-      () => all.every((at) => (this.#latest.get(`${kind} ${at}`) ?? 0) > sinceMs),
-      30_000,
+    await until(`${kind}s at nodes ${all.join(", ")} (${this.summary()})`, () =>
+      all.every((at) => (this.#latest.get(`${kind} ${at}`) ?? 0) > sinceMs),
     );
     return performance.now() - sinceMs;
+  }
+
+  /** Whether no request of a kind that began after `sinceMs` was acknowledged. */
+  noneSince(kind: Kind, sinceMs: number): boolean {
+    return this.#clients.every((_, at) => (this.#latest.get(`${kind} ${at}`) ?? 0) <= sinceMs);
   }
 
   /** Waits until so many more requests of a kind are acknowledged. */
@@ -88,7 +94,7 @@ export class Load implements AsyncDisposable {
         const left = [...all];
         const worker = async () => {
           for (let entry = left.pop(); entry !== undefined; entry = left.pop()) {
-            if (!(await this.#settled(entry, at))) this.ledger.missing(entry, `at node ${at}`);
+            await this.#settled(entry, at);
           }
         };
         await Promise.all([worker(), worker(), worker(), worker()]);
@@ -120,6 +126,15 @@ export class Load implements AsyncDisposable {
     }
   }
 
+  async #noticePauses(): Promise<void> {
+    const restMs = 100;
+    while (!this.#stopped) {
+      const began = performance.now();
+      await sleep(restMs);
+      this.#pausedMs += Math.max(0, performance.now() - began - restMs);
+    }
+  }
+
   async #make(): Promise<void> {
     const at = this.#next();
     const client = this.#client(at);
@@ -142,12 +157,8 @@ export class Load implements AsyncDisposable {
   }
 
   /** Reads an object until it is answered. */
-  async #settled(entry: Entry, at: number): Promise<boolean> {
-    for (let left = 20; left > 0; left--) {
-      if (await this.#read(entry, at)) return true;
-      await sleep(100);
-    }
-    return false;
+  async #settled(entry: Entry, at: number): Promise<void> {
+    await until(`an answer for ${entry.id} at node ${at}`, () => this.#read(entry, at));
   }
 
   async #move(entry: Entry): Promise<void> {
@@ -159,9 +170,15 @@ export class Load implements AsyncDisposable {
     const kind = to > entry.rank ? "write" : "read";
     entry.tried = Math.max(entry.tried, to);
     entry.held = true;
-    const answer = await this.#attempt(kind, at, send);
+    let isLost = false;
+    const answer = await this.#attempt(kind, at, () =>
+      send().catch((error: unknown) => {
+        isLost = error instanceof ConnectionError && error.failure === "lost";
+        throw error;
+      }),
+    );
     if (answer === undefined) {
-      if (kind === "write") entry.unanswered = to;
+      if (kind === "write" && isLost) entry.unanswered = to;
       return;
     }
     entry.held = false;
@@ -193,6 +210,7 @@ export class Load implements AsyncDisposable {
     send: () => Promise<Answer>,
   ): Promise<Answer | undefined> {
     const began = performance.now();
+    const pausedBefore = this.#pausedMs;
     try {
       const answer = await send();
       this.done[kind] += 1;
@@ -206,7 +224,7 @@ export class Load implements AsyncDisposable {
       await sleep(20);
       return undefined;
     } finally {
-      const tookMs = performance.now() - began;
+      const tookMs = performance.now() - began - (this.#pausedMs - pausedBefore);
       this.slowestMs = Math.max(this.slowestMs, tookMs);
       if (tookMs > answerBoundMs) {
         this.ledger.violations.push(`${kind} at node ${at} took ${Math.round(tookMs)} ms`);

@@ -1,25 +1,17 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { KmipClient } from "@holdfast/client";
-import { answerOf, until } from "@holdfast/testing";
-import { answerBoundMs, clientOf } from "./load.ts";
+import { ConnectionError, type KmipClient } from "@holdfast/client";
+import { until } from "@holdfast/testing";
+import { answered } from "./keys.ts";
+import { clientOf } from "./load.ts";
 import type { NodeProcess } from "./node-process.ts";
 import type { Region } from "./region.ts";
 
-/** What a connection gets at a listener that is closing. */
-const cut = /reset|closed the connection/;
-/** What a connection gets at a listener that is closed, or is closing. */
-const shut = new RegExp(`refused|${cut.source}`);
-
 /** Waits until all nodes refuse connections (trap 29: only then vCenter tries its next server). */
 export async function allRefuse(region: Region, instance: string): Promise<void> {
-  await until(
-    "all KMIP listeners shut",
-    async () => {
-      const tried = region.nodes.map((_, at) => connects(region, instance, at));
-      return (await Promise.all(tried)).every((outcome) => outcome === "refused");
-    },
-    answerBoundMs,
-  );
+  await until("all KMIP listeners shut", async () => {
+    const tried = region.nodes.map((_, at) => connects(region, instance, at));
+    return (await Promise.all(tried)).every((outcome) => outcome === "refused");
+  });
 }
 
 /** Waits until every node accepts clients. */
@@ -30,11 +22,7 @@ export async function allLetIn(region: Region, instance: string): Promise<void> 
 
 /** A client of a node; waits while the node lets nobody in, as it does without a lease on a busy machine. */
 export function letIn(region: Region, instance: string, at: number): Promise<KmipClient> {
-  return answerOf(
-    "the KMIP listener open",
-    () => clientOf(region, instance, at),
-    (error) => error instanceof Error && shut.test(error.message),
-  );
+  return answered(() => clientOf(region, instance, at));
 }
 
 /** Waits until nodes report this kind of lease. */
@@ -60,7 +48,7 @@ export function ms(time: number): string {
   return `${Math.round(time)} ms`;
 }
 
-/** The result of a connection; "cut" is one that arrived while the listener was closing. */
+/** The result of a connection; "cut" is one that arrived while the listener was closing, or got no answer in time. */
 async function connects(
   region: Region,
   instance: string,
@@ -69,7 +57,7 @@ async function connects(
   const client = await clientOf(region, instance, at).catch((error: Error) => error);
   if (client instanceof Error) {
     if (/refused/.test(client.message)) return "refused";
-    if (cut.test(client.message)) return "cut";
+    if (client instanceof ConnectionError) return "cut";
     throw client;
   }
   await client.close();

@@ -1,5 +1,6 @@
 import type { TlsCredentials } from "@holdfast/client";
 import { ConnectionError, KmipClient, KmipClientError } from "@holdfast/client";
+import { answered } from "./keys.ts";
 import type { NodeProcess } from "./node-process.ts";
 import { startTwoRegions, type TwoRegions } from "./two-regions.ts";
 import { allWell } from "./vitals.ts";
@@ -55,14 +56,16 @@ async function clientAt(
   instance: string,
   node: NodeProcess,
 ): Promise<KmipClient> {
-  return KmipClient.connect({
-    endpoints: [`${node.host}:${node.kmip}`],
-    tls: credentialsOf(both, instance),
-    version: "1.4",
-    connectionsMax: 4,
-    connectTimeoutMs: 3_000,
-    requestTimeoutMs: 6_000,
-  });
+  const open = () =>
+    KmipClient.connect({
+      endpoints: [`${node.host}:${node.kmip}`],
+      tls: credentialsOf(both, instance),
+      version: "1.4",
+      connectionsMax: 4,
+      connectTimeoutMs: 3_000,
+      requestTimeoutMs: 6_000,
+    });
+  return answered(open);
 }
 
 /** The credentials of an instance's client, the same at all nodes. */
