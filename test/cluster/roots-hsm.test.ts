@@ -2,12 +2,13 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { KmipClient } from "@holdfast/client";
 import { createPkcs11Root, rotatePkcs11Root } from "@holdfast/root-of-trust";
-import { until } from "@holdfast/testing";
+import { answerOf, until } from "@holdfast/testing";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { createKey, keyBytes } from "../support/keys.ts";
-import { clientOf, say } from "../support/load.ts";
+import { answered, createKey, isBusy, keyBytes } from "../support/keys.ts";
+import { say } from "../support/load.ts";
 import { systemClock, systemIds } from "../support/redis-store.ts";
 import { type Region, startRegion } from "../support/region.ts";
+import { letIn } from "../support/region-watch.ts";
 import { hasSoftHsm, SoftHsm, softHsmMissing } from "../support/softhsm.ts";
 
 const there = hasSoftHsm();
@@ -16,6 +17,8 @@ if (!there) test.skip(softHsmMissing, () => {});
 const instances = ["one", "two", "three", "four"];
 const kekCacheMs = 1_000;
 const phaseMs = 1_500;
+/** So many Gets that the pause of a busy machine is not their median. */
+const getsMin = 40;
 const context = { clock: systemClock, ids: systemIds, observe: () => undefined };
 
 let hsm: SoftHsm;
@@ -42,9 +45,10 @@ beforeAll(async () => {
     instances,
     settings: { rootOfTrust: { type: "pkcs11", pkcs11, kekCacheMs, graceMs: 60_000 } },
   });
-  clients = await Promise.all(instances.map((name) => clientOf(region, name, 0)));
-  ids = await Promise.all(clients.map((client) => createKey(client)));
-  bytes = await Promise.all(clients.map((client, at) => keyBytes(client, ids[at] ?? "")));
+  clients = await Promise.all(instances.map((name) => letIn(region, name, 0)));
+  ids = await Promise.all(clients.map((client) => answered(() => createKey(client))));
+  const read = (client: KmipClient, at: number) => answered(() => keyBytes(client, ids[at] ?? ""));
+  bytes = await Promise.all(clients.map(read));
 });
 
 afterAll(async () => {
@@ -54,15 +58,20 @@ afterAll(async () => {
   process.env = before;
 });
 
-/** Gets the keys of all instances for a while. Prints the times and returns the median in ms. */
+/** On a busy machine a node may be without its store for a moment; an HSM is no reason to answer that. */
+const isWithoutStore = (error: unknown): boolean =>
+  isBusy(error) && !/keys cannot be opened/.test(String(error));
+
+/** Gets the keys of all instances for a while, and a number of times. Prints the times and returns the median in ms. */
 async function gets(name: string): Promise<number> {
   const untilMs = performance.now() + phaseMs;
   const times: number[] = [];
   await Promise.all(
     clients.map(async (client, at) => {
-      while (performance.now() < untilMs) {
+      for (let got = 0; got < getsMin || performance.now() < untilMs; got += 1) {
         const startMs = performance.now();
-        expect(await keyBytes(client, ids[at] ?? "")).toBe(bytes[at]);
+        const read = () => keyBytes(client, ids[at] ?? "");
+        expect(await answerOf("a key", read, isWithoutStore)).toBe(bytes[at]);
         times.push(performance.now() - startMs);
       }
     }),
@@ -95,6 +104,6 @@ describe.runIf(there)("a node whose root key is in an HSM (needs SoftHSM)", () =
     });
     expect(await rotatePkcs11Root(hsm.settings(), context)).toBe(2);
     expect(await gets("HSM after a rotation")).toBeLessThan(bound);
-    await Promise.all(clients.map((client) => createKey(client)));
+    await Promise.all(clients.map((client) => answered(() => createKey(client))));
   });
 });
