@@ -18,6 +18,9 @@ const safe: Readonly<Record<string, string>> = {
   "repl-timeout": "60",
 };
 
+/** How long an answer may take: a busy machine may not run a server for a while, and a disk may be slow. */
+const answerMs = 60_000;
+
 /** The folder of Valkey's programs, under the names of Redis', in the vitest project `valkey`. */
 export const storePrograms: string | undefined =
   process.env["HOLDFAST_STORE"] === "valkey" ? valkeyDirectory : undefined;

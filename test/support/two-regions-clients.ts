@@ -87,7 +87,7 @@ export async function told(work: Promise<unknown>): Promise<string> {
 }
 
 /** Retries until success, and returns the time; later it rejects with the last failure. */
-export async function insist(work: () => Promise<unknown>, withinMs = 120_000): Promise<number> {
+export async function insist(work: () => Promise<unknown>, withinMs = 300_000): Promise<number> {
   const began = performance.now();
   for (;;) {
     try {
