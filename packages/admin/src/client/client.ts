@@ -191,6 +191,7 @@ export class AdminClient implements AsyncDisposable {
     const bearer = typeof token === "string" ? token : await token();
     const body = request.body === undefined ? null : JSON.stringify(request.body);
     const faults: string[] = [];
+    let last: unknown;
     const connections = await this.#connections();
     for (let tries = 0; tries < this.#origins.length; tries++) {
       const at = (this.#at + tries) % this.#origins.length;
@@ -210,11 +211,12 @@ export class AdminClient implements AsyncDisposable {
         return answer;
       } catch (cause) {
         faults.push(`${origin}: ${faultOf(cause, signal)}`);
+        last = cause;
         if (signal.aborted || (!repeats && !neverSent(cause)))
           throw unreachable(faults.join("; "), cause);
       }
     }
-    throw unreachable(faults.join("; "));
+    throw unreachable(faults.join("; "), last);
   }
 }
 
