@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { AdminClient } from "@holdfast/admin";
 import { answerOf, until } from "@holdfast/testing";
@@ -10,9 +11,42 @@ export interface AdminTarget {
   readonly ca: string;
 }
 
+/** What ends by itself: on a busy machine a node may lose its store or the other region for a moment. */
+const passing = new Set(["peerUnreachable", "storeUnavailable", "rootUnavailable"]);
+/** How a connection fails to a process that does not run for a moment, or that has just ended it for being idle. */
+const lost = new Set(["UND_ERR_CONNECT_TIMEOUT", "UND_ERR_SOCKET", "ECONNRESET", "EPIPE"]);
+
+/** Whether a busy machine may be why a call of the management API failed. */
+export function isBusy(error: unknown): boolean {
+  const fault = error instanceof AdminUnreachable ? error.cause : error;
+  const code = fault instanceof Error && "code" in fault ? fault.code : undefined;
+  return typeof code === "string" && (passing.has(code) || lost.has(code));
+}
+
+/** A client that asks again while the machine is busy. What is asked for again is made once. */
+export class PatientClient extends AdminClient {
+  override async call(
+    name: Parameters<AdminClient["call"]>[0],
+    request: Parameters<AdminClient["call"]>[1],
+    options: AdminCallOptions = {},
+  ): Promise<never> {
+    const once = { idempotencyKey: randomUUID(), ...options };
+    return (await answerOf(name, () => super.call(name, request, once), isBusy)) as never;
+  }
+}
+
+function optionsOf({ node, ca }: AdminTarget, token: string): AdminClientOptions {
+  return { urls: [`https://${node.host}:${node.admin}`], token, ca };
+}
+
 /** A client of one node's management API. */
-export function adminClient({ node, ca }: AdminTarget, token: string): AdminClient {
-  return new AdminClient({ urls: [`https://${node.host}:${node.admin}`], token, ca });
+export function adminClient(target: AdminTarget, token: string): AdminClient {
+  return new AdminClient(optionsOf(target, token));
+}
+
+/** The same for a test to which a refusal that passes tells nothing. */
+export function patientClient(target: AdminTarget, token: string): AdminClient {
+  return new PatientClient(optionsOf(target, token));
 }
 
 /** Waits for the one-time token of a node, and returns it. */

@@ -34,7 +34,7 @@ export async function startManagedRegions(
   await writeFile(files.ca, ca);
   await writeFile(files.token, token, { mode: 0o600 });
   const clients = new Map(
-    both.nodes.map((node) => [node.name, stack.use(adminClient({ node, ca }, token))]),
+    both.nodes.map((node) => [node.name, stack.use(patientClient({ node, ca }, token))]),
   );
   const at = (node: string) => clients.get(node) as AdminClient;
   const local = { type: "local" } as const;
