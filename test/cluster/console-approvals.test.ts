@@ -13,15 +13,13 @@ import {
   startBrowser,
   unfitParts,
 } from "../support/browser.ts";
-import { commandLine, type Said } from "../support/command-line.ts";
+import { commandLine, type Said, settled } from "../support/command-line.ts";
 import { type ManagedRegions, startManagedRegions } from "../support/managed-regions.ts";
 
 /** The browser itself takes the certificates: a page with an error that was overlooked gets no authenticator. */
 const options = { ignoreHTTPSErrors: false, reducedMotion: "reduce" } as const;
 /** An authenticator works only for a name; this one is of no network. */
 const domain = "kms.test";
-/** A busy machine may end a lease: then the node says that the command should be tried again. */
-const tryAgain = 3;
 
 describe.skipIf(browserMissing.length > 0)(`approvals in the console (${browserNote})`, () => {
   let folder: string;
@@ -33,15 +31,7 @@ describe.skipIf(browserMissing.length > 0)(`approvals in the console (${browserN
   const run = (...args: readonly string[]): Promise<Said> =>
     commandLine(args, { env: { XDG_CONFIG_HOME: folder }, cwd: folder });
 
-  /** Runs a command, again while a node asks for that. */
-  async function command(...args: readonly string[]): Promise<Said> {
-    let said: Said | undefined;
-    await until(args.join(" "), async () => {
-      said = await run(...args);
-      return said.code !== tryAgain;
-    });
-    return said as Said;
-  }
+  const command = (...args: readonly string[]): Promise<Said> => settled(() => run(...args));
 
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), "holdfast-authenticators-"));
@@ -51,7 +41,7 @@ describe.skipIf(browserMissing.length > 0)(`approvals in the console (${browserN
     // Chromium gives a page with a certificate error no authenticator.
     const rules = `--host-resolver-rules=${names.join(",")}`;
     chrome = await startBrowser([rules, "--ignore-certificate-errors"]);
-  }, 600_000);
+  });
 
   afterAll(async () => {
     await chrome?.close();

@@ -1,6 +1,8 @@
 import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
+import { until } from "@holdfast/testing";
+import { exitCodes } from "../../packages/cli/src/terminal/exits.ts";
 import { program, sources } from "./program.ts";
 
 const compileCache = join(import.meta.dirname, "../../.holdfast/compile-cache");
@@ -48,6 +50,17 @@ export async function commandLine(
   if (heard !== undefined) child.stdout.on("data", (chunk: Buffer) => heard(chunk.toString()));
   const [out, err, code] = await Promise.all([text(child.stdout), text(child.stderr), ended]);
   return { code, out, err };
+}
+
+/** Runs a command again while it asks for that: a busy machine may keep a node from its store or the other region. */
+export async function settled(run: () => Promise<Said>): Promise<Said> {
+  const all: Said[] = [];
+  await until("a command does not ask to be tried again", async () => {
+    const said = await run();
+    all.push(said);
+    return said.code !== exitCodes.again.code || said.err;
+  });
+  return all.at(-1) as Said;
 }
 
 /** The same with this process's environment, for commands such as `store init --config FILE`. */

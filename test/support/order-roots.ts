@@ -3,9 +3,8 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createPkcs11Root, type RootContext, rotatePkcs11Root } from "@holdfast/root-of-trust";
-import { until } from "@holdfast/testing";
 import type { Said } from "./command-line.ts";
-import { commandLine, type Surroundings } from "./command-line.ts";
+import { commandLine, type Surroundings, settled } from "./command-line.ts";
 import type { KeyManager } from "./key-protect/index.ts";
 import { systemClock, systemIds } from "./redis-store.ts";
 import { patiently, type RootRegions, startRootRegions } from "./root-regions.ts";
@@ -118,13 +117,8 @@ export class OrderRegions implements AsyncDisposable {
    * Runs a command, and repeats it while it ends with code 3, which means to try again: on a busy machine the regions may
    * lose each other for a moment.
    */
-  async settled(...args: readonly string[]): Promise<Said> {
-    let said: Said = { code: null, out: "", err: "" };
-    await until(`holdfast ${args.join(" ")}`, async () => {
-      said = await this.run(args);
-      return said.code !== 3 || said.err;
-    });
-    return said;
+  settled(...args: readonly string[]): Promise<Said> {
+    return settled(() => this.run(args));
   }
 
   /** Runs a command that must succeed; returns its output as JSON. */
