@@ -1,4 +1,5 @@
 import { Agent, request } from "node:https";
+import { until } from "@holdfast/testing";
 
 /** An answer, unchecked. */
 export interface RawAnswer {
@@ -29,7 +30,8 @@ export class RawHttps implements Disposable {
     this.#agent = new Agent({ ca, keepAlive: true, maxSockets: 8, localAddress });
   }
 
-  ask({ method, path, token, headers = {}, body, untyped }: RawRequest): Promise<RawAnswer> {
+  ask(asked: RawRequest): Promise<RawAnswer> {
+    const { method, path, token, headers = {}, body, untyped } = asked;
     return new Promise((resolve, reject) => {
       const sent = request(
         `${this.#origin}${path}`,
@@ -55,9 +57,24 @@ export class RawHttps implements Disposable {
           });
         },
       );
-      sent.on("error", reject);
+      sent.on("error", (error: Error & { readonly code?: unknown }) => {
+        // The server may have closed a kept connection just before.
+        if (!sent.reusedSocket || error.code !== "ECONNRESET") reject(error);
+        else resolve(this.ask(asked));
+      });
       sent.end(body);
     });
+  }
+
+  /** Asks again while a busy machine keeps the node from its store. */
+  async insist(asked: RawRequest): Promise<RawAnswer> {
+    const all: RawAnswer[] = [];
+    await until(`an answer to ${asked.method} ${asked.path}`, async () => {
+      const answer = await this.ask(asked);
+      all.push(answer);
+      return answer.status !== 503 || answer.text;
+    });
+    return all.at(-1) as RawAnswer;
   }
 
   [Symbol.dispose](): void {
