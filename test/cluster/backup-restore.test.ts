@@ -1,10 +1,11 @@
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { KmipClient } from "@holdfast/client";
 import { until } from "@holdfast/testing";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { holdfast } from "../support/command-line.ts";
-import { createKey, keyBytes, registerKey, stateOf } from "../support/keys.ts";
+import { holdfast, settled } from "../support/command-line.ts";
+import { answered, createKey, keyBytes, registerKey, stateOf } from "../support/keys.ts";
 import { clientOf } from "../support/load.ts";
 import { layRegion, type Region } from "../support/region.ts";
 import { findSecrets } from "../support/search.ts";
@@ -47,20 +48,23 @@ function config(): string {
 }
 
 async function backup(verb: string, file: string, ...more: readonly string[]) {
-  return await holdfast("backup", verb, join(folder, file), "--config", config(), ...more);
+  return settled(() => holdfast("backup", verb, join(folder, file), "--config", config(), ...more));
 }
 
 test("a backup of a running region is verified, and restored over its data and into an empty store", async () => {
-  await using client = await clientOf(region, instance, 0);
+  await using client = await answered(() => clientOf(region, instance, 0));
+  const bytesOf = (one: KmipClient, id: string) => answered(() => keyBytes(one, id));
   const keys = new Map<string, string>();
   for (let made = 0; made < 20; made++) {
-    const id = await createKey(client);
-    keys.set(id, await keyBytes(client, id));
+    const id = await answered(() => createKey(client));
+    keys.set(id, await bytesOf(client, id));
   }
-  const id = await registerKey(client, known);
-  await client.activate({ uniqueIdentifier: id });
+  const id = await answered(() => registerKey(client, known));
+  await answered(() => client.activate({ uniqueIdentifier: id }));
   keys.set(id, known.toString("hex"));
   const [gone = ""] = keys.keys();
+  // On a busy machine one may have been made although the answer was lost.
+  const { uniqueIdentifiers: all } = await answered(() => client.locate({ attributes: [] }));
   const made = await backup("create", "one");
   expect(made).toMatchObject({ code: 0, err: "" });
   expect(made.out).toMatch(/one: \d+ records, \d+ bytes, in [\d.]+ s, under version 1/);
@@ -78,35 +82,39 @@ test("a backup of a running region is verified, and restored over its data and i
   const drill = await backup("verify", "one", "--keys", "15");
   expect(drill).toMatchObject({ code: 0, err: "" });
   expect(drill.out).toMatch(/15 keys at random opened through the root of trust\n/);
-  expect(drill.out).toMatch(/objects: 20 Pre-Active, 1 Active\n/);
+  expect(drill.out).toContain(`objects: ${all.length - 1} Pre-Active, 1 Active\n`);
   expect(drill.out).toMatch(/this backup can be restored\n$/);
 
   // Changes after the backup stay.
-  await client.destroy({ uniqueIdentifier: gone });
-  const since = await createKey(client);
-  keys.set(since, await keyBytes(client, since));
+  await until("it is destroyed", async () => {
+    await client.destroy({ uniqueIdentifier: gone }).catch(() => undefined);
+    return (await answered(() => stateOf(client, gone))) === "Destroyed";
+  });
+  const since = await answered(() => createKey(client));
+  keys.set(since, await bytesOf(client, since));
   keys.delete(gone);
   const told = await backup("restore", "one");
   expect(told).toMatchObject({ code: 0 });
   expect(told.out).toMatch(/1 records of all were destroyed since/);
   expect(told.out).toMatch(/nothing was written: give --apply/);
   expect((await backup("restore", "one", "--apply")).out).toMatch(/the restore is complete/);
-  expect(await stateOf(client, gone)).toBe("Destroyed");
-  for (const [key, value] of keys) expect(await keyBytes(client, key)).toBe(value);
+  expect(await answered(() => stateOf(client, gone))).toBe("Destroyed");
+  for (const [key, value] of keys) expect(await bytesOf(client, key)).toBe(value);
 
   // The disk is lost: an empty store is initialised.
   expect((await backup("create", "two")).code).toBe(0);
   await Promise.all(region.nodes.map((node) => node.stop()));
   await region.redis.primary.restart({ empty: true });
-  expect((await holdfast("store", "init", "--config", config())).code).toBe(0);
+  const init = ["store", "init", "--config", config()];
+  expect(await settled(() => holdfast(...init))).toMatchObject({ code: 0 });
   const restored = await backup("restore", "two", "--apply");
   expect(restored).toMatchObject({ code: 0, err: "" });
   expect(restored.out).toMatch(/records were made\n/);
   await Promise.all(region.nodes.map((node) => node.start()));
-  await using again = await clientOf(region, instance, 1);
-  for (const [key, value] of keys) expect(await keyBytes(again, key)).toBe(value);
-  expect(await stateOf(again, gone)).toBe("Destroyed");
-  expect(await stateOf(again, id)).toBe("Active");
+  await using again = await answered(() => clientOf(region, instance, 1));
+  for (const [key, value] of keys) expect(await bytesOf(again, key)).toBe(value);
+  expect(await answered(() => stateOf(again, gone))).toBe("Destroyed");
+  expect(await answered(() => stateOf(again, id))).toBe("Active");
 });
 
 test("every command refuses a truncated or altered archive before any write", async () => {
