@@ -13,7 +13,13 @@ import { AuditChain } from "@holdfast/regions";
 import { until } from "@holdfast/testing";
 import { expect, test } from "vitest";
 import { startGroup } from "../support/redis.ts";
-import { installed, openNewStore, openStore, systemClock } from "../support/redis-store.ts";
+import {
+  installed,
+  openNewStore,
+  openStore,
+  patientOptions,
+  systemClock,
+} from "../support/redis-store.ts";
 
 const timers = { ...systemClock, sleep: (ms: number) => sleep(ms) };
 
@@ -52,7 +58,9 @@ test("entries that a fail-over takes back are not chained, and later entries wit
   if (replica === undefined) throw new Error("no replica");
   let instance: string;
   {
-    await using opened = await openNewStore({ address: primary.address, replicas: 1 });
+    // The lease must lapse, and not because the machine is busy.
+    const times = { ...patientOptions, storeLeaseMs: 5_000, leaseWaitMs: 10_000 };
+    await using opened = await openNewStore({ address: primary.address, replicas: 1, ...times });
     const { store } = opened;
     instance = await installed(store);
     const partition = partitionOf(instance);
@@ -73,7 +81,7 @@ test("entries that a fail-over takes back are not chained, and later entries wit
     await primary.kill();
   }
   const partition = partitionOf(instance);
-  await using promoted = await openStore({ address: replica.address });
+  await using promoted = await openStore({ address: replica.address, ...patientOptions });
   const { store } = promoted;
   expect((await store.audit.standings())[partition]?.last).toBe(20);
   await store.appendAudit(instance, events(8, "again"), true);

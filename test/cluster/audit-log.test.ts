@@ -4,13 +4,14 @@ import { auditLogConformance, auditLogKept, auditTreeConformance } from "@holdfa
 import { expect, test } from "vitest";
 import { partitionKeys } from "../../packages/redis/src/connection/keys.ts";
 import { startGroup } from "../support/redis.ts";
-import { openNewStore } from "../support/redis-store.ts";
+import { openNewStore, patientOptions } from "../support/redis-store.ts";
 
 for (const conformance of [auditLogConformance, auditTreeConformance]) {
   conformance("RedisStore", async () => {
     const group = await startGroup({ replicas: 1 });
     const { address } = group.primary;
-    const opened = await openNewStore({ address, replicas: 1, auditEntriesMax: auditLogKept });
+    const kept = { auditEntriesMax: auditLogKept, ...patientOptions };
+    const opened = await openNewStore({ address, replicas: 1, ...kept });
     return {
       subject: opened.store.audit,
       store: opened.store,
@@ -27,7 +28,7 @@ test("the scripts bound a trail also after somebody has deleted entries of it in
   await using _ = group;
   const { primary: redis } = group;
   const options = { address: redis.address, replicas: 0, auditEntriesMax: auditLogKept };
-  await using opened = await openNewStore(options);
+  await using opened = await openNewStore({ ...options, ...patientOptions });
   const instance = randomUUID();
   const { audit } = partitionKeys(partitionOf(instance));
   const append = async (count: number) => {
