@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { NodeProcess } from "../support/node-process.ts";
 import { type RegionName, regionNames, type TwoRegions } from "../support/two-regions.ts";
-import { isWell, vitalsIn } from "../support/vitals.ts";
+import { isWell, vitalsOf } from "../support/vitals.ts";
 import type { Circumstances } from "./history.ts";
 import { Intervals } from "./intervals.ts";
 import { Sharing } from "./sharing.ts";
@@ -97,7 +97,5 @@ export class Monitor implements AsyncDisposable {
 
 /** Messages that are on their way when the regions are cut off arrive within this time. */
 const arrivalMs = 300;
-/** A node that says nothing for this long does not serve. */
-const silentMs = 5_000;
 /** How long the previous reading of the metrics may have taken. */
 const sampleMs = 200;

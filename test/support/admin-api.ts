@@ -1,6 +1,11 @@
 import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { AdminClient } from "@holdfast/admin";
+import {
+  type AdminCallOptions,
+  AdminClient,
+  type AdminClientOptions,
+  AdminUnreachable,
+} from "@holdfast/admin";
 import { answerOf, until } from "@holdfast/testing";
 import type { NodeProcess } from "./node-process.ts";
 

@@ -36,12 +36,15 @@ export async function createKey(client: KmipClient, options?: CallOptions): Prom
   return answer.uniqueIdentifier;
 }
 
-/** Asks again while the node answers "cannot tell", or nothing, as it may for a moment on a busy machine. */
+/** Whether a node answers "cannot tell", or lets nobody in, as it may for a moment on a busy machine. */
+export function isBusy(error: unknown): boolean {
+  if (error instanceof ConnectionError) return true;
+  return error instanceof KmipClientError && error.reason === "GeneralFailure";
+}
+
+/** Asks again while that is so. */
 export function answered<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
-  const passes = (error: unknown) =>
-    error instanceof ConnectionError ||
-    (error instanceof KmipClientError && error.reason === "GeneralFailure");
-  return answerOf("an answer", ask, passes);
+  return answerOf("an answer", ask, isBusy);
 }
 
 /** Registers a key of the test at the server; returns its identifier. */

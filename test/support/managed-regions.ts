@@ -2,8 +2,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { AdminClient } from "@holdfast/admin";
 import { until } from "@holdfast/testing";
-import { adminClient, firstToken } from "./admin-api.ts";
-import { patiently } from "./root-regions.ts";
+import { firstToken, patientClient } from "./admin-api.ts";
 import { startTwoRegions, type TwoRegions } from "./two-regions.ts";
 import { allWell } from "./vitals.ts";
 
@@ -39,10 +38,9 @@ export async function startManagedRegions(
   const at = (node: string) => clients.get(node) as AdminClient;
   const local = { type: "local" } as const;
   const body = { name: "kmip-aa", rootOfTrust: { regions: { a: local, b: local } } };
-  const patient = patiently(at("a1"));
-  const { id: instance } = await patient.call<"createInstance">("createInstance", { body });
+  const { id: instance } = await at("a1").call<"createInstance">("createInstance", { body });
   await until("it is Installed", async () => {
-    return (await patient.call("readInstance", { params: { instance } })).status === "Installed";
+    return (await at("a1").call("readInstance", { params: { instance } })).status === "Installed";
   });
   const site = (name: string): readonly string[] => {
     const { host, admin } = both.node(name);

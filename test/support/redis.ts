@@ -18,9 +18,6 @@ const safe: Readonly<Record<string, string>> = {
   "repl-timeout": "60",
 };
 
-/** How long an answer may take: a busy machine may not run a server for a while, and a disk may be slow. */
-const answerMs = 60_000;
-
 /** The folder of Valkey's programs, under the names of Redis', in the vitest project `valkey`. */
 export const storePrograms: string | undefined =
   process.env["HOLDFAST_STORE"] === "valkey" ? valkeyDirectory : undefined;
@@ -30,7 +27,7 @@ function serverProgram(): string {
 }
 
 /** How long the test's own client waits for an answer, in milliseconds. A busy machine may give Redis nothing for long. */
-const patienceMs = 30_000;
+const patienceMs = 60_000;
 
 /** The options of a Redis process. */
 export interface RedisOptions {

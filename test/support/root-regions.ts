@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { type AdminClient, AdminUnreachable, contract } from "@holdfast/admin";
 import { createSealingKey } from "@holdfast/root-of-trust";
 import { answerOf } from "@holdfast/testing";
-import { adminClient, firstToken } from "./admin-api.ts";
+import { adminClient, firstToken, isBusy } from "./admin-api.ts";
 import { type KeyManager, startKeyManager } from "./key-protect/index.ts";
 import type { KeyManagerKind } from "./key-protect/world.ts";
 import { systemClock, systemIds } from "./redis-store.ts";
@@ -127,16 +127,9 @@ export async function startRootRegions(
   };
 }
 
-const passing = new Set(["peerUnreachable", "storeUnavailable", "rootUnavailable"]);
-
-function isPassing(error: unknown): boolean {
-  const { code } = error as { readonly code?: unknown };
-  return typeof code === "string" && passing.has(code);
-}
-
 /** Asks again while the regions find each other: on a busy machine one may lose the other for a moment. */
 export function patient<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
-  return answerOf("an answer", ask, isPassing);
+  return answerOf("an answer", ask, isBusy);
 }
 
 /** A client whose every call is patient. A POST has one key for all its tries, so that it makes one thing. */
@@ -147,7 +140,7 @@ export function patiently(client: AdminClient): Pick<AdminClient, "call"> {
     return answerOf(
       name,
       () => client.call(name, request, given),
-      (error) => isPassing(error) || (repeats && error instanceof AdminUnreachable),
+      (error) => isBusy(error) || (repeats && error instanceof AdminUnreachable),
     );
   };
   return { call: call as AdminClient["call"] };
