@@ -18,7 +18,7 @@ const register: Model<State, Step> = {
   initial: { value: 0, raised: false },
   next: (state, step) => {
     if (step.kind === "write") return [{ ...state, value: step.value }];
-    if (step.kind === "raise") return [{ ...state, raised: true }];
+    if (step.kind === "raise") return [state.raised ? state : { ...state, raised: true }];
     return state.value === step.value && state.raised === step.raised ? [state] : [];
   },
   key: ({ value, raised }) => `${value} ${raised}`,
@@ -28,7 +28,7 @@ const register: Model<State, Step> = {
     (earlier.kind === "write" ? step.value === earlier.value : earlier.kind === "raise"),
   areOrdered: (one, later) =>
     one.kind === "read" ? later.kind !== "read" : one.kind === "write" && later.kind === "write",
-  isSettled: ({ kind }) => kind !== "write",
+  isRead: ({ kind }) => kind === "read",
 };
 
 const value = fc.integer({ min: 0, max: 2 });

@@ -1,20 +1,25 @@
 /** What a thing does, one step after the other. */
 export interface Model<State, Step> {
   readonly initial: State;
-  /** Every state that the step may lead to; none if the step is impossible in this state. */
+  /**
+   * Every state that the step may lead to; none if the step is impossible in this state. If it may change nothing, this
+   * state itself is among them.
+   */
   readonly next: (state: State, step: Step) => readonly State[];
   /** Equal for equal states. */
   readonly key: (state: State) => string;
   /** Equal for steps that do the same in every state. */
   readonly name: (step: Step) => string;
-  /** Whether `step` may be possible only after `earlier`. */
-  readonly needs: (step: Step, earlier: Step) => boolean;
+  /** Whether a step only shows something. */
+  readonly isRead: (step: Step) => boolean;
+  /** Whether `step` may be possible only after `earlier`, which happens in this state or after others. */
+  readonly needs: (step: Step, earlier: Step, state: State) => boolean;
   /** Whether `step` may be impossible, or may mean something else, after `later`, which does not need it. */
   readonly areOrdered: (step: Step, later: Step) => boolean;
   /** Whether `step` is impossible until `change` has happened, or an equal one. */
   readonly isMissing?: (state: State, step: Step, change: Step) => boolean;
-  /** Whether a step that changes nothing now would change nothing later either. */
-  readonly isSettled: (step: Step) => boolean;
+  /** Whether `step` right before `later`, which led to this state, would have made no difference. */
+  readonly isLost?: (step: Step, later: Step, state: State) => boolean;
 }
 
 /** A step that happened at one moment between its call and its return. */
@@ -46,9 +51,9 @@ interface Configuration<State> {
   readonly state: State;
   readonly key: string;
   /** Operations that happened and have not returned yet. */
-  readonly early: Numbers;
-  /** The same of optional ones. */
-  readonly spent: Numbers;
+  readonly done: Numbers;
+  /** Others that have not returned: they may have happened without a trace, or happen later. */
+  readonly free: Numbers;
 }
 
 /** How many configurations are looked at for one verdict. */
@@ -98,18 +103,18 @@ class Search<State, Step> {
   readonly #operations: readonly Timed<Step>[];
   readonly #pending = new Set<number>();
   #configurations: readonly Configuration<State>[];
-  #left: number;
+  #budget: number;
 
   constructor(model: Model<State, Step>, operations: readonly Timed<Step>[], budget: number) {
     this.#model = model;
     this.#operations = operations;
-    this.#left = budget;
+    this.#budget = budget;
     const { initial } = model;
-    this.#configurations = [{ state: initial, key: model.key(initial), early: [], spent: [] }];
+    this.#configurations = [{ state: initial, key: model.key(initial), done: [], free: [] }];
   }
 
   get isExhausted(): boolean {
-    return this.#left < 0;
+    return this.#budget < 0;
   }
 
   get isStuck(): boolean {
@@ -127,81 +132,92 @@ class Search<State, Step> {
 
   /** Keeps the configurations in which the operation has happened by now, or need not have. */
   return(at: number): void {
-    const all = this.#configurations;
-    const reached = all.flatMap((one) => {
-      if (one.early.includes(at) || one.spent.includes(at)) return [one];
+    const reached = this.#configurations.flatMap((one) => {
+      if (one.done.includes(at)) return [one];
       const happened = this.#before(one, at);
       return this.#of(at).optional ? [one, ...happened] : happened;
     });
     this.#pending.delete(at);
-    this.#configurations = pruned(
-      reached.map((one) => ({
-        ...one,
-        early: without(one.early, at),
-        spent: without(one.spent, at),
-      })),
+    this.#configurations = this.#pruned(
+      reached.map((one) => ({ ...one, done: without(one.done, at), free: without(one.free, at) })),
     );
   }
 
-  /** Lets pending operations happen until the goal has. */
+  /** Lets pending operations happen until the goal has: one read after the other, each with the changes before it. */
   #before(from: Configuration<State>, goal: number): readonly Configuration<State>[] {
     const found: Configuration<State>[] = [];
     const seen = new Set<string>();
     const open = [from];
     for (let one = open.pop(); one !== undefined; one = open.pop()) {
-      this.#left -= 1;
-      if (this.isExhausted) return [];
       const settled = this.#settle(one);
-      const name = `${settled.key} ${settled.early} ${settled.spent}`;
+      const name = nameOf(settled);
       if (seen.has(name)) continue;
       seen.add(name);
-      // What changes nothing is best done at once: all others are still possible afterwards.
-      if (settled.early.includes(goal)) {
-        found.push(settled);
-        continue;
-      }
+      found.push(...this.#changesBefore(settled, goal));
+      if (this.isExhausted) return [];
+      if (this.#isRead(goal) && settled.free.includes(goal)) continue;
+      const reads = this.#allBefore(settled, goal, this.#left(settled)).filter((at) =>
+        this.#isRead(at),
+      );
+      for (const at of reads) open.push(...this.#changesBefore(settled, at));
+    }
+    return found;
+  }
+
+  /** Lets changes happen until the goal can, and has. */
+  #changesBefore(from: Configuration<State>, goal: number): readonly Configuration<State>[] {
+    const found: Configuration<State>[] = [];
+    const seen = new Set<string>();
+    const open = [from];
+    for (let one = open.pop(); one !== undefined; one = open.pop()) {
+      this.#budget -= 1;
+      if (this.isExhausted) return [];
+      const settled = this.#settle(one);
+      const name = nameOf(settled);
+      if (seen.has(name)) continue;
+      seen.add(name);
+      if (settled.free.includes(goal)) found.push(settled);
+      // What a read shows stays true only until the next change, and it changes nothing itself.
+      if (settled.free.includes(goal) && this.#isRead(goal)) continue;
       found.push(...this.#after(settled, goal));
       for (const at of this.#candidates(settled, goal)) open.push(...this.#after(settled, at));
     }
     return found;
   }
 
-  /** Marks the pending operations as happened that change nothing, now or later. */
+  /** What may change nothing now need not happen any more: it may have happened without a trace. */
   #settle(one: Configuration<State>): Configuration<State> {
-    const { state, key, early } = one;
-    const settled = [...this.#pending].filter((at) => {
-      const { step, optional } = this.#of(at);
-      if (optional || early.includes(at) || !this.#model.isSettled(step)) return false;
-      const [next, ...others] = this.#model.next(state, step);
-      return next !== undefined && others.length === 0 && this.#model.key(next) === key;
-    });
-    return settled.length === 0 ? one : { ...one, early: sorted([...early, ...settled]) };
+    const { state, free } = one;
+    const settled = this.#left(one).filter(
+      (at) => !this.#isFree(one, at) && this.#model.next(state, this.#of(at).step).includes(state),
+    );
+    return settled.length === 0 ? one : { ...one, free: sorted([...free, ...settled]) };
   }
 
   /** What an operation leads to. */
   #after(one: Configuration<State>, at: number): readonly Configuration<State>[] {
-    const { step, optional } = this.#of(at);
+    const { step } = this.#of(at);
+    const { isLost } = this.#model;
+    const isFree = this.#isFree(one, at);
     return this.#model.next(one.state, step).flatMap((state) => {
       const key = this.#model.key(state);
-      if (!optional) return [{ ...one, state, key, early: sorted([...one.early, at]) }];
-      return key === one.key ? [] : [{ ...one, state, key, spent: sorted([...one.spent, at]) }];
+      const lost = this.#left(one).filter(
+        (by) =>
+          by !== at && !this.#isFree(one, by) && isLost?.(this.#of(by).step, step, state) === true,
+      );
+      if (isFree && key === one.key && lost.length === 0) return [];
+      const free = sorted([...without(one.free, at), ...lost]);
+      return [{ state, key, done: sorted([...one.done, at]), free }];
     });
   }
 
-  /** Pending operations that may have to happen before the goal, or before another of them; all others can wait. */
-  #candidates({ state, early, spent }: Configuration<State>, goal: number): Numbers {
-    const isLeft = (at: number): boolean =>
-      at !== goal && !early.includes(at) && !spent.includes(at);
-    let left = [...this.#pending].filter(isLeft);
-    const first = left.find((at) => this.#isFirst(at, { state, goal, left }));
+  /** Changes that may have to happen before the goal, or before another of them; all others can wait. */
+  #candidates(one: Configuration<State>, goal: number): Numbers {
+    const left = this.#left(one).filter((at) => at !== goal && !this.#isRead(at));
+    const first = left.find((at) => this.#isFirst(one, at, { goal, left }));
     if (first !== undefined) return [first];
-    const found = [goal];
-    for (const by of found) {
-      found.push(...left.filter((at) => this.#isBefore(at, by)));
-      left = left.filter((at) => !found.includes(at));
-    }
     const names = new Set<string>();
-    return found.slice(1).filter((at) => {
+    return this.#allBefore(one, goal, left).filter((at) => {
       const { step, optional, returnMs } = this.#of(at);
       if (!optional || Number.isFinite(returnMs)) return true;
       // Of several that do the same, and may do it at any time, the first is as good as any.
@@ -212,24 +228,75 @@ class Search<State, Step> {
     });
   }
 
+  /** Those that may have to happen before the goal, or before another of them. */
+  #allBefore(one: Configuration<State>, goal: number, all: Numbers): Numbers {
+    const found = [goal];
+    let left = all.filter((at) => at !== goal);
+    for (const by of found) {
+      found.push(...left.filter((at) => this.#isBefore(one, at, by)));
+      left = left.filter((at) => !found.includes(at));
+    }
+    return found.slice(1);
+  }
+
   /** Whether an operation has to happen before the goal, and as well first as later. */
   #isFirst(
+    one: Configuration<State>,
     at: number,
-    { state, goal, left }: { state: State; goal: number; left: Numbers },
+    { goal, left }: { goal: number; left: Numbers },
   ): boolean {
     const { isMissing, name } = this.#model;
     const { step } = this.#of(at);
-    if (isMissing?.(state, this.#of(goal).step, step) !== true) return false;
+    if (isMissing?.(one.state, this.#of(goal).step, step) !== true) return false;
     const others = left.filter((by) => by !== at);
-    return !others.some((by) => name(this.#of(by).step) === name(step) || this.#isBefore(by, at));
+    return !others.some(
+      (by) => name(this.#of(by).step) === name(step) || this.#isBefore(one, by, at),
+    );
   }
 
   /** Whether it may make a difference that one operation happens before another. */
-  #isBefore(at: number, by: number): boolean {
-    const { step, optional } = this.#of(at);
+  #isBefore(one: Configuration<State>, at: number, by: number): boolean {
+    const { step } = this.#of(at);
     const { step: next } = this.#of(by);
-    // One that may happen never can also happen later.
-    return this.#model.needs(next, step) || (!optional && this.#model.areOrdered(step, next));
+    // One that need not happen can also happen later.
+    const isOrdered = !this.#isFree(one, at) && this.#model.areOrdered(step, next);
+    return isOrdered || this.#model.needs(next, step, one.state);
+  }
+
+  /** Pending operations that have not happened, except for reads that need not happen any more. */
+  #left({ done, free }: Configuration<State>): Numbers {
+    return [...this.#pending].filter(
+      (at) => !done.includes(at) && !(this.#isRead(at) && free.includes(at)),
+    );
+  }
+
+  /** Whether an operation need not happen any more. */
+  #isFree({ free }: Configuration<State>, at: number): boolean {
+    return this.#of(at).optional || free.includes(at);
+  }
+
+  #isRead(at: number): boolean {
+    return this.#model.isRead(this.#of(at).step);
+  }
+
+  /** Leaves out a configuration if everything that may come after it may come after another one. */
+  #pruned(all: readonly Configuration<State>[]): readonly Configuration<State>[] {
+    const groups = new Map<string, Configuration<State>[]>();
+    for (const one of all.toSorted((a, b) => a.done.length - b.done.length)) {
+      const group = groups.get(one.key) ?? [];
+      if (group.some((other) => this.#covers(other, one))) continue;
+      groups.set(one.key, [...group, one]);
+    }
+    return [...groups.values()].flat();
+  }
+
+  /** Whether the first of two with the same state has done nothing more, and must do nothing more. */
+  #covers(first: Configuration<State>, second: Configuration<State>): boolean {
+    return (
+      first.done.every((at) => second.done.includes(at)) &&
+      second.done.every((at) => first.done.includes(at) || this.#isFree(first, at)) &&
+      second.free.every((at) => first.free.includes(at))
+    );
   }
 
   #of(at: number): Timed<Step> {
@@ -239,16 +306,8 @@ class Search<State, Step> {
   }
 }
 
-/** Leaves out a configuration if another one reached the same with fewer of the optional operations. */
-function pruned<State>(all: readonly Configuration<State>[]): readonly Configuration<State>[] {
-  const groups = new Map<string, Configuration<State>[]>();
-  for (const one of all.toSorted((a, b) => a.spent.length - b.spent.length)) {
-    const name = `${one.key} ${one.early}`;
-    const group = groups.get(name) ?? [];
-    const isWorse = group.some(({ spent }) => spent.every((at) => one.spent.includes(at)));
-    if (!isWorse) groups.set(name, [...group, one]);
-  }
-  return [...groups.values()].flat();
+function nameOf({ key, done, free }: Configuration<unknown>): string {
+  return `${key} ${done} ${free}`;
 }
 
 function without(numbers: Numbers, at: number): Numbers {

@@ -1,6 +1,7 @@
 import type { Model } from "./checker.ts";
 import { bits, canHave, type Facts, isDestroyed } from "./lifecycle.ts";
 import {
+  isLost,
   rules,
   type Step,
   type StepOf,
@@ -39,6 +40,7 @@ export const commonModel: Model<Common, Step> = {
   next,
   key: (one) =>
     `${one.exists} ${one.isDestroyed} ${one.facts} ${one.digest} ${textOfValues(one.attributes)} / ${textOfValues(one.deleted)}`,
+  isLost: (step, later, { attributes }) => isLost(step, later, attributes),
   ...rules,
 };
 
@@ -83,10 +85,10 @@ function ofExisting(
     case "gone":
       return when(one.isDestroyed, one);
     case "material":
-      return when(!one.isDestroyed && (one.digest ?? step.digest) === step.digest, {
-        ...one,
-        digest: step.digest,
-      });
+      return when(
+        !one.isDestroyed && (one.digest ?? step.digest) === step.digest,
+        one.digest === undefined ? { ...one, digest: step.digest } : one,
+      );
     case "look":
       return when(isShown(one, step), one);
     case "add":
@@ -101,8 +103,9 @@ function ofExisting(
 }
 
 function happened(one: Common, { event }: StepOf<"event">): readonly Common[] {
-  if (event !== "destroy") return [{ ...one, facts: one.facts | bits[event] }];
-  return [{ ...one, isDestroyed: true }];
+  if (event === "destroy") return [one.isDestroyed ? one : { ...one, isDestroyed: true }];
+  const has = (one.facts & bits[event]) !== 0;
+  return [has ? one : { ...one, facts: one.facts | bits[event] }];
 }
 
 function isShown(one: Common, step: StepOf<"look">): boolean {
@@ -128,7 +131,9 @@ function changed(one: Common, step: ValueStep): readonly Common[] {
     ...one,
     attributes: { ...one.attributes, [attribute]: all },
   });
-  if (step.kind === "add") return [having([...others, value])];
+  if (step.kind === "add") {
+    return [known.includes(value) ? one : having([...known, value])];
+  }
   if (step.kind === "delete") {
     const deleted = [...(one.deleted[attribute] ?? []), value];
     return [{ ...having(others), deleted: { ...one.deleted, [attribute]: deleted } }];

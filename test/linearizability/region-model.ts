@@ -2,7 +2,9 @@ import type { Model } from "./checker.ts";
 import { bits, type Facts, isPermitted, stateOf } from "./lifecycle.ts";
 import {
   haveSame,
+  isLost,
   isMissing,
+  mayNeed,
   rules,
   type Step,
   type StepOf,
@@ -30,7 +32,10 @@ export const regionModel: Model<Copy, Step> = {
   key: ({ exists, isListed, facts, attributes, digest }) =>
     `${exists} ${isListed} ${facts} ${digest} ${textOfValues(attributes)}`,
   isMissing: ({ attributes }, step, change) => isMissing(attributes, step, change),
+  isLost: (step, later, { attributes }) => isLost(step, later, attributes),
   ...rules,
+  needs: (step, change, { attributes }) =>
+    rules.needs(step, change) && mayNeed(attributes, step, change),
 };
 
 /** A copy in words. */
@@ -65,22 +70,26 @@ function ofExisting(
   const { facts, digest } = copy;
   switch (step.kind) {
     case "list":
-      return [{ ...copy, isListed: true }];
+      return [copy.isListed ? copy : { ...copy, isListed: true }];
     case "locate":
-      return when(step.term === undefined || isMatch(copy, step), { ...copy, isListed: true });
+      return when(
+        step.term === undefined || isMatch(copy, step),
+        copy.isListed ? copy : { ...copy, isListed: true },
+      );
     case "event": {
       const isLegal = !step.isDecided || isPermitted(facts, step.event);
-      return when(isLegal, { ...copy, facts: facts | bits[step.event] });
+      const has = (facts & bits[step.event]) !== 0;
+      return when(isLegal, has ? copy : { ...copy, facts: facts | bits[step.event] });
     }
     case "refused":
       return when(!isPermitted(facts, step.event), copy);
     case "gone":
       return when(isGone, copy);
     case "material":
-      return when(!isGone && (digest ?? step.digest) === step.digest, {
-        ...copy,
-        digest: step.digest,
-      });
+      return when(
+        !isGone && (digest ?? step.digest) === step.digest,
+        digest === undefined ? { ...copy, digest: step.digest } : copy,
+      );
     case "look":
       return when(isShown(copy, step), copy);
     case "add":
@@ -111,8 +120,10 @@ function changed(copy: Copy, step: ValueStep): readonly Copy[] {
     ...copy,
     attributes: { ...copy.attributes, [attribute]: all },
   });
-  if (step.kind === "add") return [having([...others, value])];
-  if (step.kind === "delete") return [having(others)];
+  const has = others.length < values.length;
+  if (step.kind === "add") return [has ? copy : having([...values, value])];
+  if (step.kind === "delete") return [has ? having(others) : copy];
+  if (has && others.length === 0) return [copy];
   const mayStay = others.some((one) => step.rivals.has(one));
   return mayStay ? [having([value]), copy] : [having([value])];
 }

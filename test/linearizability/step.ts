@@ -63,6 +63,10 @@ function needs(step: Step, change: Step): boolean {
   }
   if (!isValue(change)) return false;
   if (step.kind === "locate") return maySearch(step, change);
+  // It deletes something only afterwards.
+  if (step.kind === "delete" && change.kind === "set") {
+    return step.attribute === change.attribute && step.value === change.value;
+  }
   return step.kind === "look" && isShown(step, change) === (change.kind !== "delete");
 }
 
@@ -77,9 +81,18 @@ function maySearch({ term, found }: StepOf<"locate">, change: ValueStep): boolea
 function areOrdered(step: Step, later: Step): boolean {
   if (isRead(step)) return !isRead(later) && mayPrevent(later, step);
   if (!isValue(step) || !isValue(later) || step.attribute !== later.attribute) return false;
-  if (step.kind !== "set") return later.kind === "set" || step.value === later.value;
-  // Of two that were written at the same time, the later one may be without effect.
-  return later.kind !== "set" || !step.rivals.has(later.value);
+  // What `isLost` says of the others is enough.
+  if (step.kind === "set") return later.kind !== "set";
+  return step.kind === "delete" && (later.kind === "set" || step.value === later.value);
+}
+
+/** Whether a change of a value right before a later one, which led to these values, would have made no difference. */
+export function isLost(step: Step, later: Step, values: Values): boolean {
+  if (!isValue(step) || !isValue(later) || step.attribute !== later.attribute) return false;
+  if (later.kind === "set") {
+    return step.kind !== "delete" && haveSame(values[later.attribute] ?? [], [later.value]);
+  }
+  return step.kind === "add" && step.value === later.value;
 }
 
 /** Whether a read may be impossible after a change. */
@@ -104,20 +117,26 @@ function isValue(step: Step): step is ValueStep {
   return step.kind === "add" || step.kind === "delete" || step.kind === "set";
 }
 
-/** Whether it changes nothing later if it changes nothing now: facts stay, values may come again. */
-function isSettled(step: Step): boolean {
-  return !isValue(step);
+/** Whether an answer shows a value that these values lack and a change adds, or lacks one that only a change deletes. */
+export function isMissing(values: Values, step: Step, change: Step): boolean {
+  if (step.kind !== "look" || !isValue(change)) return false;
+  const all = values[change.attribute] ?? [];
+  const has = all.includes(change.value);
+  if (change.kind !== "delete") return !has && isShown(step, change) === true;
+  // An attribute with several values is never set, which would replace them.
+  return has && all.length > 1 && isShown(step, change) === false;
 }
 
-/** Whether an answer shows a value that these values lack and a change adds. */
-export function isMissing(values: Values, step: Step, change: Step): boolean {
-  if (step.kind !== "look" || !isValue(change) || change.kind === "delete") return false;
-  const has = values[change.attribute]?.includes(change.value) === true;
-  return !has && isShown(step, change) === true;
+/** Whether an answer may need the deletion of a value: it is there, or is set and deleted before. */
+export function mayNeed(values: Values, step: Step, change: Step): boolean {
+  if (step.kind !== "look" || change.kind !== "delete") return true;
+  const all = values[change.attribute] ?? [];
+  const shown = step.attributes[change.attribute] ?? [];
+  return all.includes(change.value) || (shown.length === 0 && all.length > 0);
 }
 
 /** How the steps relate to each other, in every model of an object. */
-export const rules = { name: nameOf, needs, areOrdered, isSettled };
+export const rules = { name: nameOf, isRead, needs, areOrdered };
 
 /** The state that a step leads to if it is possible. */
 export function when<State>(isPossible: boolean, state: State): readonly State[] {
