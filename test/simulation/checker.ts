@@ -81,6 +81,8 @@ export class Checker {
   /** The region that is lost, or retired and not back yet. */
   #retired: string | undefined;
   #wasRetired = false;
+  /** Until when a region was retired, or its nodes used different stores. */
+  #aloneUntilMs = Number.NEGATIVE_INFINITY;
   acknowledged = { shared: 0, alone: 0 };
   looks = 0;
   /** Acknowledged changes that only a lost store had: the known limit. */
@@ -175,8 +177,9 @@ export class Checker {
   }
 
   /** The region is back; if it rejoined, both regions have everything that was acknowledged before `sinceMs`. */
-  rejoined(region: string, sinceMs: number | undefined): void {
+  rejoined(region: string, sinceMs: number | undefined, nowMs: number): void {
     if (this.#retired === region) this.#retired = undefined;
+    this.#aloneUntilMs = nowMs;
     for (const change of this.#all()) {
       if (sinceMs !== undefined && change.atMs < sinceMs && !change.lost) change.shared = true;
     }
@@ -189,17 +192,24 @@ export class Checker {
   }
 
   /** They use one store again, which has everything. */
-  trust(region: string): void {
+  trust(region: string, nowMs: number): void {
     this.#doubted.delete(region);
+    this.#aloneUntilMs = nowMs;
   }
 
   doubts(region: string): boolean {
     return this.#doubted.has(region);
   }
 
-  /** Whether a change may be in one region alone although both must have it: the other one is retired. */
+  /** Whether something may be in one region alone although both must have it: the other one was retired some time. */
   get excusesAlone(): boolean {
     return this.#wasRetired || this.#wasDoubted;
+  }
+
+  /** Whether a change that was asked for then, and is answered now, may be in one region alone. */
+  mayBeAlone(askedMs: number): boolean {
+    const isAlone = this.#retired !== undefined || this.#doubted.size > 0;
+    return isAlone || askedMs <= this.#aloneUntilMs;
   }
 
   /** The objects of which changes were acknowledged. */

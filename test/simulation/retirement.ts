@@ -126,7 +126,7 @@ export class Retirement {
           rejoinRegion(survivor as Peer, { ...tools, peers: [survivor as Peer] }),
         );
         world.trace.line("operator", `region ${region} has rejoined`);
-        world.checker.rejoined(region, beganMs);
+        world.checker.rejoined(region, beganMs, world.scheduler.nowMs);
         return;
       } catch (error) {
         if (!isRefusal(error)) throw error;
@@ -135,6 +135,6 @@ export class Retirement {
         await world.sleep(againMs);
       }
     }
-    world.checker.rejoined(region, undefined);
+    world.checker.rejoined(region, undefined, world.scheduler.nowMs);
   }
 }

@@ -250,7 +250,7 @@ export class World implements NodeListener {
     const { nowMs } = this.scheduler;
     for (const { region } of this.groups) {
       if (!this.checker.doubts(region)) continue;
-      this.checker.trust(region);
+      this.checker.trust(region, nowMs);
       this.#level(region);
       // What only the other Redis had is gone with it.
       this.operations.lost(region, nowMs - 2);
@@ -464,7 +464,7 @@ export class World implements NodeListener {
     for (const { before, after } of made) {
       if (before === undefined) this.requireWhole(after.material?.kekId);
       const change = this.#acknowledgements.of(wish, after);
-      if (this.#required && !change.shared && !change.lost && !this.checker.excusesAlone) {
+      if (this.#required && !change.shared && !change.lost && !this.checker.mayBeAlone(askedMs)) {
         throw new Violation(
           `${wish.kind} of ${id} was acknowledged by ${[...change.regions].join("+")} alone`,
         );
