@@ -8,14 +8,15 @@ import {
   enter,
   openPage,
   sendDialog,
+  sendUntil,
   startBrowser,
+  tryOnce,
   unfitParts,
   violationsOf,
 } from "../support/browser.ts";
 import { show } from "../support/console.ts";
 import { ConsoleCluster } from "../support/console-cluster.ts";
 import { answered, createKey } from "../support/keys.ts";
-import { patient } from "../support/root-regions.ts";
 
 const nobody = "00000000-0000-4000-8000-000000000000";
 
@@ -139,9 +140,9 @@ browserless(`the web console (${browserNote})`, () => {
   /** A key and a certificate of an instance. */
   async function thingsOf(instance: string): Promise<{ key: string; certificate: string }> {
     const body = { name: "for the pages" };
-    const { certificate, ...issued } = await patient(() =>
-      cluster.admin.call<"issuePair">("issuePair", { params: { instance }, body }),
-    );
+    const params = { instance };
+    const asked = { params, body };
+    const { certificate, ...issued } = await cluster.admin.call<"issuePair">("issuePair", asked);
     const pair = { certificate: issued.pem, key: issued.privateKey };
     await using client = await cluster.client(instance, pair);
     const key = await answered(() => createKey(client));
@@ -161,22 +162,22 @@ browserless(`the web console (${browserNote})`, () => {
         .getByLabel("Kind")
         .selectOption("local");
     }
-    await dialog.getByRole("button", { name: "Check first" }).press("Enter");
-    await dialog.getByText("Nothing was changed").waitFor();
+    const press = (name: string) => dialog.getByRole("button", { name }).press("Enter", tryOnce);
+    await sendUntil(dialog.getByText("Nothing was changed"), () => press("Check first"));
     await dialog.getByText("The same on the command line").click();
     await dialog.getByText("--root a:local --root b:local").waitFor();
-    await dialog.getByRole("button", { name: "Order instance" }).press("Enter");
+    const made = page.getByRole("link", { name: "by-hand" });
+    await sendUntil(made, () => press("Order instance"));
     await dialog.waitFor({ state: "detached" });
-    await page.getByRole("link", { name: "by-hand" }).press("Enter");
+    await made.press("Enter");
     await page.getByText(markup).waitFor();
-    const made = await cluster.admin.call("readInstance", { params: { instance: "by-hand" } });
-    expect(made).toMatchObject({ description: markup });
+    const read = await cluster.admin.call("readInstance", { params: { instance: "by-hand" } });
+    expect(read).toMatchObject({ description: markup });
     await page.getByRole("button", { name: "Delete instance" }).press("Enter");
     const sends = dialog.getByRole("button", { name: "Delete instance" });
     expect(await sends.isDisabled()).toBe(true);
     await dialog.getByLabel("To confirm").fill("by-hand");
-    await sends.press("Enter");
-    await page.getByText("Delete instance: done.").waitFor();
+    await sendUntil(page.getByText("Delete instance: done."), () => press("Delete instance"));
     expect(told).toEqual([]);
   });
 
@@ -207,8 +208,8 @@ browserless(`the web console (${browserNote})`, () => {
     const dialog = page.getByRole("dialog");
     await dialog.getByRole("textbox", { name: /^Name/ }).fill("looks only");
     await dialog.getByLabel("viewer").check();
-    await dialog.getByRole("button", { name: "Create token" }).click();
-    await dialog.getByText("it is shown only once").waitFor();
+    const creates = dialog.getByRole("button", { name: "Create token" });
+    await sendUntil(dialog.getByText("it is shown only once"), () => creates.click(tryOnce));
     const secret = String(await dialog.locator("code").first().textContent());
     // Chromium asks a page only once whether it minds.
     for (const _ of [1, 2, 3]) await page.keyboard.press("Escape");
@@ -237,14 +238,20 @@ browserless(`the web console (${browserNote})`, () => {
       await stays.waitFor();
       await page.keyboard.press("Escape");
       expect(await violationsOf(page)).toEqual([]);
-      await page.locator("#token").fill(cluster.token);
-      await page.getByRole("button", { name: "Sign in", exact: true }).click();
-      await stays.waitFor({ state: "detached" });
+      await until("somebody is signed in again", async () => {
+        if ((await stays.count()) === 0) return true;
+        const sent = async () => {
+          await page.locator("#token").fill(cluster.token, tryOnce);
+          await page.getByRole("button", { name: "Sign in", exact: true }).click(tryOnce);
+        };
+        await sent().catch(() => undefined);
+        return false;
+      });
     };
     await context.clearCookies();
     await signInAgain();
-    await dialog.getByRole("button", { name: "Create token" }).click();
-    await dialog.getByText("it is shown only once").waitFor();
+    const creates = dialog.getByRole("button", { name: "Create token" });
+    await sendUntil(dialog.getByText("it is shown only once"), () => creates.click(tryOnce));
     const secret = String(await dialog.locator("code").first().textContent());
     await context.clearCookies();
     await signInAgain();
@@ -287,12 +294,11 @@ browserless(`the web console (${browserNote})`, () => {
     const dialog = page.getByRole("dialog");
     await dialog.getByLabel("User (required)").fill("esx");
     await dialog.getByLabel("Password").fill("a good long password");
-    await dialog.getByRole("button", { name: "Set user" }).click();
-    await page.getByRole("cell", { name: "esx" }).waitFor();
+    const click = (name: string) => dialog.getByRole("button", { name }).click(tryOnce);
+    await sendUntil(page.getByRole("cell", { name: "esx" }), () => click("Set user"));
     await page.getByRole("button", { name: "Delete user" }).click();
     await dialog.getByText("This concerns esx").waitFor();
-    await dialog.getByRole("button", { name: "Delete user" }).click();
-    await page.getByText("Delete user: done.").waitFor();
+    await sendUntil(page.getByText("Delete user: done."), () => click("Delete user"));
 
     await go("/instances/demo/keys");
     await page.getByRole("button", { name: "Find unused keys" }).click();
@@ -304,9 +310,8 @@ browserless(`the web console (${browserNote})`, () => {
     await go("/instances/Blick");
     await page.getByRole("button", { name: "Update instance" }).click();
     await dialog.getByRole("textbox", { name: /^Labels/ }).fill("group=finance");
-    await dialog.getByRole("button", { name: "Update instance" }).click();
     const done = page.getByText("Update instance: done.");
-    await done.waitFor();
+    await sendUntil(done, () => click("Update instance"));
     // The page shows this once. It is gone when the person comes back.
     await go("/instances/Blick/keys");
     await done.waitFor({ state: "detached" });
@@ -439,7 +444,7 @@ browserless(`the web console (${browserNote})`, () => {
     await page.getByRole("button", { name: "Order instance" }).click();
     const dialog = page.getByRole("dialog");
     await dialog.getByRole("textbox", { name: /^Name/ }).fill("despite-a-dead-node");
-    await dialog.getByRole("button", { name: "Order instance" }).click();
+    await sendDialog(page, "Order instance");
     await page.getByRole("link", { name: "despite-a-dead-node" }).waitFor();
     await cluster.dev("heal");
   });

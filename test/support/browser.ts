@@ -20,7 +20,10 @@ export const browserMissing = existsSync(chromiumProgram) ? [] : ["chromium"];
 export const browserNote = `needs chromium; missing: ${browserMissing.join() || "none"}`;
 
 /** A busy machine is slow; these tests wait for what they need. */
-const waitMs = 120_000;
+const waitMs = 300_000;
+
+/** How long one try of a form waits for its button. */
+export const tryOnce = { timeout: 2000 } as const;
 
 /** Starts the browser. */
 export function startBrowser(args: readonly string[] = []): Promise<Browser> {
@@ -59,9 +62,18 @@ export async function enter(
   token: string,
 ): Promise<void> {
   await page.goto(`${origin}/console/#${path}`);
-  await page.getByLabel("Token").fill(token);
-  await page.getByRole("button", { name: "Sign in" }).click();
-  await page.getByRole("button", { name: "Sign out" }).waitFor();
+  await page.getByLabel("Token").waitFor();
+  const entered = page.getByRole("button", { name: "Sign out" });
+  const sent = async () => {
+    await page.getByLabel("Token").fill(token, tryOnce);
+    await page.getByRole("button", { name: "Sign in" }).click(tryOnce);
+  };
+  // A busy node may refuse it for a moment; that empties the field.
+  await until("somebody is signed in", async () => {
+    await sent().catch(() => undefined);
+    await entered.or(page.getByRole("alert")).first().waitFor();
+    return (await entered.count()) > 0;
+  });
 }
 
 /** Sends the form of the dialog that a click opened, again while it is refused, until the dialog is closed. */
@@ -72,7 +84,16 @@ export async function sendDialog(page: Page, name: string): Promise<void> {
   const buttons = dialog.getByRole("button", { name: new RegExp(`^(${name}|Close)$`) });
   await until(`the dialog ${name} is closed`, async () => {
     if ((await dialog.count()) === 0) return true;
-    await buttons.click({ timeout: 2000 }).catch(() => undefined);
+    await buttons.click(tryOnce).catch(() => undefined);
+    return false;
+  });
+}
+
+/** Sends a form, again while it is refused, until something is in sight. */
+export async function sendUntil(shown: Locator, send: () => Promise<unknown>): Promise<void> {
+  await until("the form is sent", async () => {
+    if ((await shown.count()) > 0) return true;
+    await send().catch(() => undefined);
     return false;
   });
 }
@@ -87,7 +108,7 @@ export async function sendForm(
   const closes = dialog.getByRole("button", { name: "Close" });
   await until("the form is sent", async () => {
     if ((await dialog.count()) === 0 || (await closes.count()) > 0) return true;
-    await sends.click({ timeout: 2000 }).catch(() => undefined);
+    await sends.click(tryOnce).catch(() => undefined);
     return false;
   });
   if ((await closes.count()) > 0) {
