@@ -1,13 +1,12 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { KmipClient, type TlsCredentials } from "@holdfast/client";
 import { type Dashboard, dashboards } from "@holdfast/server";
-import { until } from "@holdfast/testing";
+import { freePort, until } from "@holdfast/testing";
 import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { browserMissing, startBrowser } from "../support/browser.ts";
@@ -45,22 +44,11 @@ interface ClusterFile {
 
 /** A free port, where the next port is free too. */
 async function freePair(): Promise<number> {
+  let first = await freePort();
   for (;;) {
-    const first = createServer();
-    const second = createServer();
-    try {
-      first.listen(0, "127.0.0.1");
-      await once(first, "listening");
-      const { port } = first.address() as { port: number };
-      second.listen(port + 1, "127.0.0.1");
-      await once(second, "listening");
-      return port;
-    } catch {
-      // The next port is in use; another pair is tried.
-    } finally {
-      first.close();
-      second.close();
-    }
+    const second = await freePort();
+    if (second === first + 1) return first;
+    first = second;
   }
 }
 
@@ -182,7 +170,6 @@ describe.skipIf(missing.length > 0)(
       await until(
         "the address of the dashboards",
         () => output.out.includes(`dashboards   ${base}`) || started.exitCode !== null,
-        290_000,
       );
       expect(output.err).toBe("");
       expect(started.exitCode).toBe(null);
@@ -201,18 +188,20 @@ describe.skipIf(missing.length > 0)(
     });
 
     test("holdfast top prints the state of the nodes once", async () => {
-      await expect
-        .poll(async () => (await holdfast("top", "--once", "--dev", folder)).out, { interval: 500 })
-        .toMatch(/4 of 4 nodes answer.*\na1 +a +serves +own .*\nGet +[1-9]/s);
-      const { out, err } = await holdfast("top", "--once", "--dev", folder);
-      expect(err).toBe("");
-      expect(out).not.toContain("\x1b");
+      await until("every node serves", async () => {
+        const { out, err } = await holdfast("top", "--once", "--dev", folder);
+        if (!/4 of 4 nodes answer.*\na1 +a +serves +own .*\nGet +[1-9]/s.test(out)) return out;
+        expect(err).toBe("");
+        expect(out).not.toContain("\x1b");
+        return true;
+      });
     });
 
     test("every panel shows figures under load while faults run", async () => {
       const chrome = await startBrowser();
       try {
         const page = await chrome.newPage();
+        page.setDefaultTimeout(300_000);
         const told: string[] = [];
         page.on("console", (message) => told.push(message.text()));
         page.on("pageerror", (error) => told.push(error.message));
@@ -231,7 +220,11 @@ describe.skipIf(missing.length > 0)(
         // Changes are acknowledged alone, a node is down, and an unknown token is used at the API.
         expect((await holdfast("dev", "cut", "--dir", folder)).code).toBe(0);
         expect((await holdfast("dev", "kill", "b2", "--stay", "--dir", folder)).code).toBe(0);
-        expect(await strangerAt(file())).toBe("401");
+        // On a busy machine a node may answer nobody for a moment.
+        await until("an unknown token is refused", async () => {
+          const status = await strangerAt(file());
+          return status === "401" || status;
+        });
 
         for (const dashboard of dashboards) {
           await page.goto(`${base}#${dashboard.id}`);
@@ -247,7 +240,7 @@ describe.skipIf(missing.length > 0)(
             }
             return found;
           };
-          await expect.poll(wrong, { timeout: 240_000, interval: 500 }).toEqual([]);
+          await expect.poll(wrong, { timeout: 600_000, interval: 500 }).toEqual([]);
         }
 
         // A variable filters what is shown.
@@ -268,9 +261,13 @@ describe.skipIf(missing.length > 0)(
       try {
         await expect.poll(() => terminal.screen).toContain("4 of 4 nodes answer");
         expect((await holdfast("dev", "kill", "a2", "--stay", "--dir", folder)).code).toBe(0);
-        await expect.poll(() => terminal.screen).toContain("✗ a2 does not answer");
-        expect(terminal.screen).toMatch(/3 of 4 nodes answer.*\na2 +a +is silent/s);
-        expect(terminal.screen).not.toContain("\x1b");
+        await until("a2 alone does not answer", () => {
+          const { screen } = terminal;
+          if (!screen.includes("✗ a2 does not answer")) return screen;
+          if (!/3 of 4 nodes answer.*\na2 +a +is silent/s.test(screen)) return screen;
+          expect(screen).not.toContain("\x1b");
+          return true;
+        });
         terminal.resize(40, 10);
         await expect
           .poll(() =>
