@@ -2,7 +2,7 @@ import { KmipClient } from "@holdfast/client";
 import { answerOf, until } from "@holdfast/testing";
 import { type Issued, selfSigned } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { createKey, keyBytes } from "../support/keys.ts";
+import { createKey, keyBytes, stateOf } from "../support/keys.ts";
 import { patient, type RootRegions, startRootRegions } from "../support/root-regions.ts";
 import { allWell } from "../support/vitals.ts";
 
@@ -12,7 +12,6 @@ const times = {
 };
 const day = { notBeforeMs: Date.now() - 3_600_000, days: 2 };
 const keysAtFirst = 100;
-const deep = { timeout: 580_000 };
 
 let roots: RootRegions;
 let client: Issued;
@@ -49,7 +48,7 @@ beforeAll(async () => {
       if (!isBusy(error)) throw error;
     });
   }
-}, 580_000);
+});
 
 afterAll(async () => {
   await Promise.all(open.map((one) => one.close().catch(() => undefined)));
@@ -65,7 +64,8 @@ async function at(node: string): Promise<KmipClient> {
   const { certificate, key } = client;
   const endpoints = [`${host}:${kmip}`];
   const tls = { ca: roots.both.a.ca, certificate, key };
-  const connected = await KmipClient.connect({ endpoints, tls, version: "1.4" });
+  const connect = () => KmipClient.connect({ endpoints, tls, version: "1.4" });
+  const connected = await answerOf(`a connection to ${node}`, connect, isBusy);
   open.push(connected);
   return connected;
 }
@@ -101,18 +101,14 @@ const keks = async () => ((await shown()).keks ?? []).map(({ id }) => id);
 
 /** Waits until both regions have nothing left under an older KEK than this one. */
 async function done(kek: string): Promise<void> {
-  await until(
-    "both regions are done",
-    async () => {
-      const { regions } = await shown();
-      const left = ["a", "b"].filter((region) => {
-        const rekey = regions[region]?.rekey;
-        return rekey?.kek !== kek || rekey.left > 0 || rekey.doneAt === undefined;
-      });
-      return left.length === 0 || `${left} of ${JSON.stringify(regions)}`;
-    },
-    90_000,
-  );
+  await until("both regions are done", async () => {
+    const { regions } = await shown();
+    const left = ["a", "b"].filter((region) => {
+      const rekey = regions[region]?.rekey;
+      return rekey?.kek !== kek || rekey.left > 0 || rekey.doneAt === undefined;
+    });
+    return left.length === 0 || `${left} of ${JSON.stringify(regions)}`;
+  });
 }
 
 async function rekeyed(): Promise<string> {
@@ -149,120 +145,101 @@ async function working(): Promise<() => Promise<void>> {
     }
   });
   return async () => {
+    await until("reads", () => reads > 100 || failed.length > 0);
     going = false;
     await Promise.all(loops);
     expect(failed).toEqual([]);
-    expect(reads).toBeGreaterThan(100);
   };
 }
 
-test(
-  "a rekey moves every record in both regions while clients read and write, past the kill of a leader, and the old key goes",
-  deep,
-  async () => {
-    const [first] = await keks();
-    const ended = await working();
-    const kek = await rekeyed();
-    expect(kek).not.toBe(first);
-    // The leader, or the other node: one of the two is killed without warning.
-    await roots.both.kill("a1");
-    await roots.both.node("a1").start();
-    await allWell(roots.both);
-    await done(kek);
-    await ended();
-    await until("the older key is removed", async () => (await keks()).join() === kek, 60_000);
-    await patient(() => admin().call("revalidateRoot", { params: { instance } }));
-    await allThere(["a1", "b1"]);
-    expect((await quarantined()).every((line) => line.endsWith(" 0"))).toBe(true);
-    const { keks: last = [] } = await shown();
-    await until(
-      "seals are counted",
-      async () => {
-        const { keks: now = [] } = await shown();
-        return (now[0]?.seals ?? 0) >= keysAtFirst || JSON.stringify(last);
-      },
-      90_000,
-    );
-  },
-);
-
-test(
-  "the storage key of each region is rotated while clients read and write, past the kill of a leader",
-  deep,
-  async () => {
-    const ended = await working();
-    for (const node of ["a2", "b2"]) {
-      await patient(() => admin(node).call("rotateStorageKey", {})).catch((error: unknown) => {
-        // An answer that was lost was asked for again.
-        if (!/a rotation is under way/.test(String(error))) throw error;
-      });
-    }
-    await roots.both.kill("a1");
-    await roots.both.node("a1").start();
-    await allWell(roots.both);
-    for (const node of ["a1", "a2", "b1", "b2"]) {
-      await until(
-        `the older storage key has ended at ${node}`,
-        async () => {
-          const state = await patient(() => admin(node).call("readStorageKey", {}));
-          const { number, rotation } = state;
-          return (number === 2 && rotation === "none") || JSON.stringify(state);
-        },
-        120_000,
-      );
-    }
-    await ended();
-    await allThere(["a1", "b1"]);
-    expect((await quarantined()).every((line) => line.endsWith(" 0"))).toBe(true);
-  },
-);
-
-test(
-  "regions that are cut apart during a rekey lose nothing, and come to the same bytes",
-  deep,
-  async () => {
-    const kek = await rekeyed();
-    await roots.both.cut();
-    const inA = await at("a2");
-    for (let count = 0; count < 10; count += 1) {
-      await make(inA).catch(() => undefined);
-    }
-    await roots.both.heal();
-    await allWell(roots.both);
-    const inB = await at("b2");
-    await answerOf("a key", () => make(inB), isBusy);
-    await done(kek);
-    await until("the older key is removed", async () => (await keks()).join() === kek, 60_000);
-    await allThere(["a2", "b2"]);
-  },
-);
-
-test(
-  "a region whose root is closed waits and says so, keys are destroyed meanwhile, and it goes on when the root opens",
-  deep,
-  async () => {
-    const { b } = roots.managers;
-    const rootKey = (await shown()).regions["b"]?.root?.reference?.["rootKey"] ?? "";
-    const worker = await at("a2");
-    const gone = await answerOf("a key", () => make(worker), isBusy);
-    await b.change(rootKey, "disable");
-    const closed = async () => {
-      const { regions } = await shown("b1");
-      return regions["b"]?.root?.state === "disabled" || JSON.stringify(regions["b"]);
-    };
-    await until("region b's root is disabled", closed, 60_000);
-    const before = await keks();
-    await rekeyed();
+test("a rekey moves every record in both regions while clients read and write, past the kill of a leader, and the old key goes", async () => {
+  const [first] = await keks();
+  const ended = await working();
+  const kek = await rekeyed();
+  expect(kek).not.toBe(first);
+  // The leader, or the other node: one of the two is killed without warning.
+  await roots.both.kill("a1");
+  await roots.both.node("a1").start();
+  await allWell(roots.both);
+  await done(kek);
+  await ended();
+  await until("the older key is removed", async () => (await keks()).join() === kek);
+  await patient(() => admin().call("revalidateRoot", { params: { instance } }));
+  await allThere(["a1", "b1"]);
+  expect((await quarantined()).every((line) => line.endsWith(" 0"))).toBe(true);
+  const { keks: last = [] } = await shown();
+  await until("seals are counted", async () => {
     const { keks: now = [] } = await shown();
-    // What b cannot open does not seal.
-    expect(now.map(({ use }) => use)).toEqual(["waits", "seals"]);
-    expect(now[1]?.id).toBe(before[0]);
-    await answerOf("a key", () => make(worker), isBusy);
-    await answerOf("it is destroyed", () => worker.destroy({ uniqueIdentifier: gone }), isBusy);
-    made.delete(gone);
-    await b.change(rootKey, "enable");
-    await done(now[0]?.id ?? "");
-    await until("one key is left", async () => (await keks()).join() === now[0]?.id, 60_000);
-    await allThere(["a1", "b1"]);
-  },
-);
+    return (now[0]?.seals ?? 0) >= keysAtFirst || JSON.stringify(last);
+  });
+});
+
+test("the storage key of each region is rotated while clients read and write, past the kill of a leader", async () => {
+  const ended = await working();
+  for (const node of ["a2", "b2"]) {
+    await patient(() => admin(node).call("rotateStorageKey", {})).catch((error: unknown) => {
+      // An answer that was lost was asked for again.
+      if (!/a rotation is under way/.test(String(error))) throw error;
+    });
+  }
+  await roots.both.kill("a1");
+  await roots.both.node("a1").start();
+  await allWell(roots.both);
+  for (const node of ["a1", "a2", "b1", "b2"]) {
+    await until(`the older storage key has ended at ${node}`, async () => {
+      const state = await patient(() => admin(node).call("readStorageKey", {}));
+      const { number, rotation } = state;
+      return (number === 2 && rotation === "none") || JSON.stringify(state);
+    });
+  }
+  await ended();
+  await allThere(["a1", "b1"]);
+  expect((await quarantined()).every((line) => line.endsWith(" 0"))).toBe(true);
+});
+
+test("regions that are cut apart during a rekey lose nothing, and come to the same bytes", async () => {
+  const kek = await rekeyed();
+  await roots.both.cut();
+  const inA = await at("a2");
+  for (let count = 0; count < 10; count += 1) {
+    await make(inA).catch(() => undefined);
+  }
+  await roots.both.heal();
+  await allWell(roots.both);
+  const inB = await at("b2");
+  await answerOf("a key", () => make(inB), isBusy);
+  await done(kek);
+  await until("the older key is removed", async () => (await keks()).join() === kek);
+  await allThere(["a2", "b2"]);
+});
+
+test("a region whose root is closed waits and says so, keys are destroyed meanwhile, and it goes on when the root opens", async () => {
+  const { b } = roots.managers;
+  const rootKey = (await shown()).regions["b"]?.root?.reference?.["rootKey"] ?? "";
+  const worker = await at("a2");
+  const gone = await answerOf("a key", () => make(worker), isBusy);
+  await b.change(rootKey, "disable");
+  const closed = async () => {
+    const { regions } = await shown("b1");
+    return regions["b"]?.root?.state === "disabled" || JSON.stringify(regions["b"]);
+  };
+  await until("region b's root is disabled", closed);
+  const before = await keks();
+  await rekeyed();
+  const { keks: now = [] } = await shown();
+  // What b cannot open does not seal.
+  expect(now.map(({ use }) => use)).toEqual(["waits", "seals"]);
+  expect(now[1]?.id).toBe(before[0]);
+  await answerOf("a key", () => make(worker), isBusy);
+  const destroy = async () => {
+    // A busy node may have destroyed it, and not said so.
+    if ((await stateOf(worker, gone)) === "Destroyed") return;
+    await worker.destroy({ uniqueIdentifier: gone });
+  };
+  await answerOf("it is destroyed", destroy, isBusy);
+  made.delete(gone);
+  await b.change(rootKey, "enable");
+  await done(now[0]?.id ?? "");
+  await until("one key is left", async () => (await keks()).join() === now[0]?.id);
+  await allThere(["a1", "b1"]);
+});

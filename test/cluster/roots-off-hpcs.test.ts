@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { KmipClient, KmipClientError } from "@holdfast/client";
+import { ConnectionError, KmipClient, KmipClientError } from "@holdfast/client";
 import { until } from "@holdfast/testing";
 import { type Issued, selfSigned } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { holdfast } from "../support/command-line.ts";
 import { type KeyManager, startKeyManager } from "../support/key-protect/index.ts";
-import { createKey, keyBytes } from "../support/keys.ts";
+import { answered, createKey, keyBytes } from "../support/keys.ts";
 import { OrderRegions, rootsIn } from "../support/order-roots.ts";
 import { patient } from "../support/root-regions.ts";
 import { hasSoftHsm } from "../support/softhsm.ts";
@@ -66,8 +66,9 @@ beforeAll(async () => {
     });
   }
   const known = await at("a1");
-  const { uniqueIdentifiers } = await known.locate({ attributes: [], maximumItems: 40 });
-  for (const id of uniqueIdentifiers) made.set(id, await keyBytes(known, id));
+  const page = { attributes: [], maximumItems: 40 };
+  const { uniqueIdentifiers } = await answered(() => known.locate(page));
+  for (const id of uniqueIdentifiers) made.set(id, await answered(() => keyBytes(known, id)));
   expect(made.size).toBeGreaterThan(30);
   await allThere();
 });
@@ -87,8 +88,7 @@ async function at(name: string): Promise<KmipClient> {
     endpoints: [`${host}:${kmip}`],
     tls: { ca: site.roots.both.a.ca, certificate, key },
     version: "1.4",
-    connectTimeoutMs: 3_000,
-    requestTimeoutMs: 10_000,
+    ...{ connectTimeoutMs: 30_000, requestTimeoutMs: 60_000 },
   });
   clients.set(name, opened);
   return opened;
@@ -143,6 +143,12 @@ async function under(kind: string, of: readonly string[] = names): Promise<void>
 /** What a node may answer on a busy machine while it is without its store, or while the regions find each other. */
 const withoutStore = /store does not answer|not safe yet|other region/;
 
+function isBusy(error: unknown): boolean {
+  // Without its lease a node lets nobody in. A late answer is none of this.
+  if (error instanceof ConnectionError) return error.failure !== "timeout";
+  return error instanceof KmipClientError && withoutStore.test(String(error));
+}
+
 interface Counts {
   gets: number;
   withoutStore: number;
@@ -155,15 +161,14 @@ async function underLoad(work: () => Promise<unknown>): Promise<Counts> {
   let going = true;
   const ids = [...made.keys()];
   const loops = nodes.map(async (node) => {
-    const asking = await at(node);
+    const asking = await answered(() => at(node));
     for (let nth = 0; going; nth += 1) {
       const id = ids[nth % ids.length] ?? "";
       counts.gets += 1;
       try {
         if ((await keyBytes(asking, id)) !== made.get(id)) counts.failed.push(`${id}: other bytes`);
       } catch (error) {
-        const isBusy = error instanceof KmipClientError && withoutStore.test(String(error));
-        if (isBusy) counts.withoutStore += 1;
+        if (isBusy(error)) counts.withoutStore += 1;
         else counts.failed.push(`${node}: ${String(error)}`);
       }
       await sleep(5);
@@ -310,6 +315,12 @@ async function orders(instance: string): Promise<number> {
   ).length;
 }
 
+/** After how many calls all nodes are killed; at the first ones again where a busy machine has let them pass before. */
+function* killSteps(isEnough: () => boolean): Generator<number> {
+  yield* [2, 6, 10, 12, 14, 18];
+  for (let again = 0; again < 10 && !isEnough(); again += 1) yield 2;
+}
+
 test("a move during which every node is killed, at any step, is completed or was never ordered", async () => {
   const [name] = names;
   const { id } = await patient(() => admin().call("readInstance", { params: { instance: name } }));
@@ -317,7 +328,7 @@ test("a move during which every node is killed, at any step, is completed or was
   // Each call of the new key manager is a step; with this delay, one is seen before the next begins.
   const stepMs = 150;
   let from: Kind = "hpcs";
-  for (const step of [2, 6, 10, 12, 14, 18]) {
+  for (const step of killSteps(() => outcomes.has("never ordered"))) {
     const to: Kind = from === "hpcs" ? "dedicated-key-protect" : "hpcs";
     const manager = to === "hpcs" ? site.roots.managers.b : dedicated;
     const { options } = await newRoots(to);
