@@ -64,7 +64,7 @@ beforeAll(async () => {
       await until(`${node.name} lets it in`, () => isLetIn(node, both.a.ca, shown));
     }
   }
-}, 300_000);
+});
 
 afterAll(async () => {
   await managed?.[Symbol.asyncDispose]();
@@ -80,26 +80,31 @@ test("a certificate that its authority revokes loses access at every node of bot
   await writeFile(join(folder, "vmca.crl"), list);
   await Promise.all(closed);
   for (const [place, node] of both.nodes.entries()) {
-    expect(await isLetIn(node, both.a.ca, lost), node.name).toBe(false);
     await others[place]?.exchange(greeting);
     await until(`${node.name} lets the other in`, () => isLetIn(node, both.a.ca, kept));
-    const metrics = await node.metrics();
-    expect(metrics).toMatch(/^holdfast_handshakes_total\{outcome="revoked",.*\} [1-9]/m);
-    expect(metrics).toMatch(/^holdfast_crl_entries\{authority="CN=VMCA",.*\} 1$/m);
-    expect(metrics).toMatch(/^holdfast_crl_ok\{authority="CN=VMCA",.*\} 1$/m);
+    // A busy node may let nobody in for a moment, which is no revocation.
+    await until(`${node.name} counts it`, async () => {
+      expect(await isLetIn(node, both.a.ca, lost), node.name).toBe(false);
+      const metrics = await node.metrics();
+      return (
+        /^holdfast_handshakes_total\{outcome="revoked",.*\} [1-9]/m.test(metrics) &&
+        /^holdfast_crl_entries\{authority="CN=VMCA",.*\} 1$/m.test(metrics) &&
+        /^holdfast_crl_ok\{authority="CN=VMCA",.*\} 1$/m.test(metrics)
+      );
+    });
   }
   for (const one of others) await one[Symbol.asyncDispose]();
   await until("the refused client is listed", async () => {
-    const { items } = await at("b1").call("listRefused", { query: {} });
+    const { items } = await patient(() => at("b1").call("listRefused", { query: {} }));
     return items.some(({ reason, subject }) => reason === "revoked" && /host-1/.test(subject));
   });
-  const { items: checks } = await at("a1").call("runChecks", {});
+  const { items: checks } = await patient(() => at("a1").call("runChecks", {}));
   expect(checks.filter(({ name }) => name === "revocation lists")).toMatchObject([
     { state: "ok", detail: "1 in time, with 1 certificates" },
   ]);
   await until("both regions' nodes have left evidence", async () => {
     const query = { action: "vmware-solutions.kmip-crl.read", limit: 100 };
-    const { items } = await at("a1").call<"listEvents">("listEvents", { query });
+    const { items } = await patient(() => at("a1").call<"listEvents">("listEvents", { query }));
     const text = JSON.stringify(items);
     return ["a1", "b1"].every((node) => text.includes(`node ${node} of`));
   });
@@ -113,7 +118,7 @@ test("a required list that is missing shuts out its authority's clients, until i
     return /^holdfast_crl_ok\{authority="CN=VMCA",.*\} 0$/m.test(await a1.metrics());
   });
   await until("a1 lets it in", () => isLetIn(a1, both.a.ca, kept));
-  const { items } = await at("a1").call("runChecks", {});
+  const { items } = await patient(() => at("a1").call("runChecks", {}));
   const detail = expect.stringMatching(/older \(CRL number 1\) than the last one \(2\)/);
   expect(items).toContainEqual(
     expect.objectContaining({ name: "revocation lists", state: "warning", detail }),
@@ -153,7 +158,7 @@ test("denied peer certificates end the link of their node within a second, until
   const body = { fingerprint, reason: "was stolen" };
   const peerUp = async (node: string, up: 0 | 1) =>
     new RegExp(`^holdfast_peer_up\\{.*\\} ${up}$`, "m").test(await both.node(node).metrics());
-  await expect(at("a1").call("addDenial", { body })).rejects.toThrow(
+  await expect(patient(() => at("a1").call("addDenial", { body }))).rejects.toThrow(
     /cuts region a and region b apart/,
   );
   const startedMs = performance.now();
@@ -164,7 +169,12 @@ test("denied peer certificates end the link of their node within a second, until
   // Lifted in each region by itself: they cannot reach each other.
   for (const node of ["a1", "b1"]) {
     for (const denial of [id, ...lifted]) {
-      await patient(() => at(node).call("removeDenial", { params: { denial } }));
+      await patient(() => at(node).call("removeDenial", { params: { denial } })).catch(
+        (error: unknown) => {
+          // A busy node had lifted it, or the regions see each other again already.
+          if (!/lifted already/.test(String(error))) throw error;
+        },
+      );
     }
   }
   for (const { name } of both.nodes) await until(`${name} is linked`, () => peerUp(name, 1));
