@@ -14,7 +14,7 @@ const sentinels = all.slice(2);
 
 beforeAll(() => {
   secrets = composeSecrets(folder);
-}, 120_000);
+});
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 interface Loss {

@@ -11,7 +11,7 @@ import { until } from "@holdfast/testing";
 import { createAuthority } from "@holdfast/testing/pki";
 import { Redis } from "ioredis";
 import { RedisServer, storePrograms } from "./redis.ts";
-import { initStore } from "./redis-store.ts";
+import { initStore, retried } from "./redis-store.ts";
 
 const root = join(import.meta.dirname, "../..");
 const shipped = join(root, "deploy", "redis");
@@ -19,6 +19,9 @@ const shipped = join(root, "deploy", "redis");
 const restartMs = 200;
 /** Enough for a Sentinel's second try of a fail-over, a full copy and a restart on a busy machine. */
 const recoverMs = 300_000;
+
+/** Ends a command that hangs; a machine that is busy with other work does not meet it. */
+const boundMs = 60_000;
 
 /** A container of docker-compose.yml: `deploy/redis/start.sh` with its own volume and address. */
 export class Container {
@@ -222,7 +225,7 @@ export class ShippedStore implements AsyncDisposable {
 
   /** `holdfast store init`. */
   async init(): Promise<void> {
-    await initStore({
+    const options = {
       sentinels: this.sentinels.map(({ address }) => `${address}:26379`),
       name: "holdfast",
       username: "holdfast",
@@ -230,7 +233,8 @@ export class ShippedStore implements AsyncDisposable {
       sentinelPassword: this.#password("sentinel-password"),
       replicas: 1,
       ...(this.#tls.tls && { ...this.#tls, sentinelTls: this.#tls.tls }),
-    });
+    };
+    await retried(() => initStore(options));
   }
 
   /** Writes keys at the primary as nodes do: each is on the disk of both members. */
@@ -278,7 +282,7 @@ export class ShippedStore implements AsyncDisposable {
     const { stdout } = spawnSync("redis-cli", [...host, ...command], {
       env: { PATH, REDISCLI_AUTH },
       encoding: "utf8",
-      timeout: 10_000,
+      timeout: boundMs,
     });
     return stdout.trim();
   }
@@ -310,8 +314,10 @@ export class ShippedStore implements AsyncDisposable {
   async write(name: "primary" | "replica", count: number): Promise<void> {
     const names = newNames(count);
     const lines = [...names.map((key) => ["set", key, "1"]), ["waitaof", "1", "0", "5000"]];
-    const answers = await this.#ask(this.containers[name], lines);
-    if (String(answers.at(-1)) !== "1,0") throw new Error(`not on the disk: ${answers.at(-1)}`);
+    await this.until("keys on its own disk", async () => {
+      const answers = await this.#ask(this.containers[name], lines).catch(() => []);
+      return String(answers.at(-1)) === "1,0";
+    });
     this.keys.push(...names);
   }
 
@@ -474,8 +480,7 @@ function connect(options: {
     lazyConnect: true,
     retryStrategy: null,
     enableReadyCheck: false,
-    commandTimeout: 8_000,
-    connectTimeout: 2_000,
+    ...{ commandTimeout: boundMs, connectTimeout: boundMs },
     disableClientInfo: true,
     protocol: 2,
   });
