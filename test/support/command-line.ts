@@ -52,13 +52,17 @@ export async function commandLine(
   return { code, out, err };
 }
 
-/** Runs a command again while it asks for that: a busy machine may keep a node from its store or the other region. */
-export async function settled(run: () => Promise<Said>): Promise<Said> {
+/**
+ * Runs a command again while it asks for that: a busy machine may keep a node from its store or the other region. It also
+ * runs again while it warns of `lack`.
+ */
+export async function settled(run: () => Promise<Said>, lack?: string): Promise<Said> {
   const all: Said[] = [];
   await until("a command does not ask to be tried again", async () => {
     const said = await run();
     all.push(said);
-    return said.code !== exitCodes.again.code || said.err;
+    const lacks = lack !== undefined && said.err.includes(lack);
+    return (said.code !== exitCodes.again.code && !lacks) || said.err;
   });
   return all.at(-1) as Said;
 }
