@@ -6,6 +6,9 @@ import { forgetReplica, listReplicas, type RedisStore } from "@holdfast/redis";
 import { answerOf, Relay, until } from "@holdfast/testing";
 import { Redis } from "ioredis";
 import { describe, expect, test } from "vitest";
+import { connectionSettings } from "../../packages/redis/src/connection/options.ts";
+import { redisConnections } from "../../packages/redis/src/connection/redis-connection.ts";
+import { acknowledged } from "../../packages/redis/src/session/barrier.ts";
 import { type RedisGroup, RedisServer, startGroup } from "../support/redis.ts";
 import {
   create,
@@ -108,6 +111,23 @@ test("a lease counts from the beginning of its barrier: a barrier that took long
   // The next barrier is quick.
   await inState(store, "full");
   await made;
+});
+
+test("a barrier that the primary's own disk has not reached covers nothing", async () => {
+  // Redis flushes once a second: a barrier of a few milliseconds mostly ends before.
+  await using redis = await RedisServer.start({ config: { appendfsync: "everysec" } });
+  const settings = connectionSettings({ address: redis.address, ...patient });
+  const connection = await redisConnections.to(settings, redis.address, "test");
+  const found = new Set<boolean>();
+  for (let tries = 0; tries < 100 && !found.has(false); tries += 1) {
+    await connection.call("set", "key", String(tries));
+    found.add((await acknowledged(connection, 0, 5, () => () => undefined)).local);
+  }
+  expect(found).toContain(false);
+  expect(await acknowledged(connection, 0, 60_000, () => () => undefined)).toMatchObject({
+    local: true,
+  });
+  connection.destroy("the test is over");
 });
 
 describe("a frozen replica", () => {
