@@ -31,7 +31,6 @@ import { showAnew } from "../support/console.ts";
 import { Approvers } from "../support/console-approvers.ts";
 import { ConsoleCluster } from "../support/console-cluster.ts";
 import { answered, createKey } from "../support/keys.ts";
-import { patient } from "../support/root-regions.ts";
 
 type Operation = keyof Contract;
 /** What changes something, or makes the service work. */
@@ -82,15 +81,13 @@ let cluster: ConsoleCluster;
 let approvers: Approvers;
 let pair: Issued;
 
-/** What REST answers; asked again while the service cannot answer, as it may for a moment on a busy machine. */
+/** What REST answers. */
 function call<Name extends Operation>(
   name: Name,
   request: RouteRequest<Contract[Name]>,
 ): Promise<Reply<Contract[Name]>> {
-  // Each time with the same key: nothing is made twice.
-  const options = { idempotencyKey: crypto.randomUUID() };
-  const asked = () => cluster.admin.call(name as Operation, request as object, options);
-  return patient(asked) as Promise<Reply<Contract[Name]>>;
+  const answer = cluster.admin.call(name as Operation, request as object);
+  return answer as Promise<Reply<Contract[Name]>>;
 }
 
 const key = (params: { readonly instance: string; readonly key: string }) =>

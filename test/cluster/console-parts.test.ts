@@ -1,6 +1,14 @@
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { browserMissing, browserNote, enter, openPage, startBrowser } from "../support/browser.ts";
+import {
+  browserMissing,
+  browserNote,
+  clickUntil,
+  doUntil,
+  enter,
+  openPage,
+  startBrowser,
+} from "../support/browser.ts";
 import { show } from "../support/console.ts";
 import { ConsoleCluster } from "../support/console-cluster.ts";
 
@@ -37,8 +45,8 @@ describe.skipIf(browserMissing.length > 0)(`parts of the console's pages (${brow
     await page.getByRole("button", { name: "Create token" }).click();
     await dialog().getByRole("textbox", { name: /^Name/ }).fill(name);
     await dialog().getByLabel("viewer").check();
-    await dialog().getByRole("button", { name: "Create token" }).click();
-    await dialog().getByText("it is shown only once").waitFor();
+    const made = dialog().getByText("it is shown only once");
+    await clickUntil(made, dialog().getByRole("button", { name: "Create token" }));
     return String(await dialog().locator("code").first().textContent());
   }
 
@@ -51,12 +59,12 @@ describe.skipIf(browserMissing.length > 0)(`parts of the console's pages (${brow
       if (close === "Escape") await page.keyboard.press(close);
       else await dialog().getByRole("button", { name: close }).press("Enter");
       await dialog().waitFor({ state: "detached" });
-      expect(await page.evaluate(focused), close).toBe("Create token");
+      await expect.poll(() => page.evaluate(focused), { message: close }).toBe("Create token");
     }
     await makeToken("focus");
     await dialog().getByRole("button", { name: "Close" }).press("Enter");
     await dialog().waitFor({ state: "detached" });
-    expect(await page.evaluate(focused), "Close").toBe("Create token");
+    await expect.poll(() => page.evaluate(focused), { message: "Close" }).toBe("Create token");
     expect(told).toEqual([]);
   });
 
@@ -115,8 +123,8 @@ describe.skipIf(browserMissing.length > 0)(`parts of the console's pages (${brow
     await open("/events");
     const verify = page.getByRole("region", { name: "Verify the trail" });
     const checks = verify.getByRole("button", { name: "Verify the trail" });
-    await checks.click();
-    await verify.getByText("The trail of region a is whole").waitFor();
+    const whole = verify.getByText("The trail of region a is whole");
+    await clickUntil(whole, checks);
     await page.route("**/v1/events/check", async (route) => {
       if (route.request().method() !== "POST") return await route.continue();
       const json = { code: "storeUnavailable", detail: "the store does not answer" };
@@ -125,10 +133,10 @@ describe.skipIf(browserMissing.length > 0)(`parts of the console's pages (${brow
     await checks.click();
     const refused = verify.getByText(/^The check of region a did not begin.*: the store does not/);
     await refused.waitFor();
-    await verify.getByText("The trail of region a is whole").waitFor();
+    await whole.waitFor();
     await page.unroute("**/v1/events/check");
-    await checks.click();
-    await refused.waitFor({ state: "detached" });
+    const isGone = async () => (await refused.count()) === 0;
+    await doUntil(isGone, () => checks.click({ timeout: 2000 }));
     expect(told).toEqual([]);
   });
 });

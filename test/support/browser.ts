@@ -76,6 +76,26 @@ export async function enter(
   });
 }
 
+/** Does something again until it has had its effect: a busy machine may keep the node from doing it. */
+export async function doUntil(
+  isDone: () => Promise<boolean>,
+  act: () => Promise<unknown>,
+): Promise<void> {
+  await until("the node has done it", async () => {
+    if (await isDone()) return true;
+    await act().catch(() => undefined);
+    return false;
+  });
+}
+
+/** The same for a button, until something is shown. */
+export function clickUntil(shown: Locator, button: Locator): Promise<void> {
+  return doUntil(
+    async () => (await shown.count()) > 0,
+    () => button.click({ timeout: 2000 }),
+  );
+}
+
 /** Sends the form of the dialog that a click opened, again while it is refused, until the dialog is closed. */
 export async function sendDialog(page: Page, name: string): Promise<void> {
   const dialog = page.getByRole("dialog");

@@ -4,7 +4,6 @@ import { AdminProblem } from "@holdfast/admin";
 import { until } from "@holdfast/testing";
 import { holdfast } from "./command-line.ts";
 import type { ConsoleCluster } from "./console-cluster.ts";
-import { patient } from "./root-regions.ts";
 
 /** Why the break-glass key signs. */
 const reason = ["--reason", "of a test"];
@@ -35,7 +34,7 @@ export class Approvers {
     const config = ["--config", this.#cluster.configFile("a1")];
     await until("the policy is in force", async () => {
       const begun = await holdfast("approval", "init", ...config, ...given);
-      const { items } = await patient(() => this.#cluster.admin.call("readApprovalPolicy", {}));
+      const { items } = await this.#cluster.admin.call("readApprovalPolicy", {});
       return items[0]?.state === "in-force" || new Error(begun.err);
     });
   }
@@ -69,11 +68,11 @@ export class Approvers {
   async request(name: string): Promise<string> {
     const { admin } = this.#cluster;
     const body = { name, roles: ["manager" as const] };
-    const made = () => admin.call<"createToken">("createToken", { body });
-    const error: unknown = await patient(made).catch((thrown: unknown) => thrown);
+    const made = admin.call("createToken", { body });
+    const error: unknown = await made.catch((thrown: unknown) => thrown);
     if (!(error instanceof AdminProblem) || error.code !== "approvalNeeded") throw error;
     const approval = String(error.document["request"]);
-    const { document } = await patient(() => admin.call("readApproval", { params: { approval } }));
+    const { document } = await admin.call("readApproval", { params: { approval } });
     await writeFile(this.file(approval), document);
     return approval;
   }

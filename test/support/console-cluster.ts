@@ -1,7 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { AdminClient } from "@holdfast/admin";
+import type { AdminClient } from "@holdfast/admin";
 import { ConnectionError, KmipClient } from "@holdfast/client";
 import { answerOf, until } from "@holdfast/testing";
 import { commandLine } from "./command-line.ts";
@@ -14,9 +14,11 @@ interface ClusterFile {
   readonly console: string;
 }
 
+type ClientPair = Readonly<Record<"certificate" | "key", string>>;
+
 /** Loopback addresses that only this process uses. */
 const network = `127.${1 + ((process.pid >> 8) % 250)}.${process.pid & 255}`;
-const startMs = 360_000;
+const startMs = 600_000;
 
 /** A development cluster of two regions, with the web console of its first node. */
 export class ConsoleCluster implements AsyncDisposable {
@@ -80,25 +82,32 @@ export class ConsoleCluster implements AsyncDisposable {
     });
   }
 
-  /** A client of an instance, at its first endpoint. */
-  async client(
-    instance: string,
-    pair: { readonly certificate: string; readonly key: string },
-  ): Promise<KmipClient> {
-    const endpoint = await this.endpoint(instance);
-    // A node that cannot serve for a moment, as on a busy machine, does not listen.
-    return await answerOf(
-      `a connection to ${endpoint}`,
-      () =>
-        KmipClient.connect({
-          endpoints: [endpoint],
-          tls: { ca: this.#ca, certificate: pair.certificate, key: pair.key },
-          version: "1.4",
-          connectTimeoutMs: 60_000,
-          requestTimeoutMs: 60_000,
-        }),
-      (error) => error instanceof ConnectionError && error.message.includes("connection refused"),
-    );
+  /** A client of an instance, at its first endpoint; waits until it is let in. */
+  client(instance: string, pair: ClientPair): Promise<KmipClient> {
+    return answered(() => this.#connect(instance, pair));
+  }
+
+  /** Tries to make a key as a client, until its node has refused it for its certificate. */
+  async refuses(instance: string, pair: ClientPair): Promise<void> {
+    const asking = async () => {
+      await using client = await this.#connect(instance, pair);
+      return await createKey(client);
+    };
+    await until(`a client of ${instance} is refused`, async () => {
+      const error: unknown = await asking().catch((thrown: unknown) => thrown);
+      if (!(error instanceof Error)) throw new Error(`a client of ${instance} was let in`);
+      return (error instanceof ConnectionError && error.refused) || error;
+    });
+  }
+
+  async #connect(instance: string, { certificate, key }: ClientPair): Promise<KmipClient> {
+    return KmipClient.connect({
+      endpoints: [await this.endpoint(instance)],
+      tls: { ca: this.#ca, certificate, key },
+      version: "1.4",
+      connectTimeoutMs: 60_000,
+      requestTimeoutMs: 60_000,
+    });
   }
 
   /** The first endpoint of an instance, host:port. */

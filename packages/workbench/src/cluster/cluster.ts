@@ -33,7 +33,8 @@ export interface ClusterOptions {
   readonly say: (line: string) => void;
 }
 
-const readyTimeoutMs = 120_000;
+/** Nothing should take this long; the margin is for a busy machine. */
+const readyTimeoutMs = 300_000;
 /** Each look takes some milliseconds of the processors on which the nodes start. */
 const pollMs = 100;
 

@@ -26,7 +26,7 @@ const replicationUser = "replica";
 /** Ports by role: the same at every start, since the store remembers its replicas by address. */
 export type RedisPorts = Readonly<Record<RedisRole, number>>;
 
-const startTimeoutMs = 20_000;
+const startTimeoutMs = 120_000;
 const pollMs = 10;
 
 /** File with the password of the nodes' user. */
