@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { createWriteStream, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { until } from "@holdfast/testing";
+import { exitCodes } from "../../packages/cli/src/terminal/exits.ts";
 import { isRunning, kill, spawnBound } from "./child.ts";
 import { program } from "./program.ts";
 
@@ -60,12 +61,19 @@ export class NodeProcess implements AsyncDisposable {
     return isRunning(this.#child);
   }
 
-  /** Starts the process and waits until it is ready. */
+  /**
+   * Starts the process and waits until it is ready. Starts it again, as systemd does, if it ends and asks for that: on a
+   * busy machine a region alone may lose its lease while a node starts.
+   */
   async start(): Promise<void> {
     this.launch();
     await until(`node ${this.name}`, async () => {
-      if (!this.running) throw new Error(`node ${this.name} ended:\n${this.logTail()}`);
-      return this.ready();
+      if (this.running) return this.ready();
+      if (this.#child?.exitCode !== exitCodes.again.code) {
+        throw new Error(`node ${this.name} ended:\n${this.logTail()}`);
+      }
+      this.launch();
+      return false;
     }).catch((error: Error) => {
       throw new Error(`${error.message}\n${this.logTail()}`);
     });
