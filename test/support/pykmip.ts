@@ -8,7 +8,8 @@ import type { KmipTarget } from "./kmip-socket.ts";
 
 const python = "/usr/bin/python3";
 const script = join(import.meta.dirname, "pykmip_session.py");
-const answerTimeoutMs = 15_000;
+/** Ends a PyKMIP that hangs; a busy machine may take long to start it. */
+const answerTimeoutMs = 300_000;
 
 /** Whether Debian's PyKMIP is installed. */
 export function hasPykmip(): boolean {
