@@ -86,6 +86,11 @@ export async function told(work: Promise<unknown>): Promise<string> {
   }
 }
 
+/** What `told` says of a node's answer: on a busy machine a node may not answer at once. */
+export function answerTo(ask: () => Promise<unknown>): Promise<string> {
+  return told(answerOf("an answer", ask, isUnanswered));
+}
+
 /** Retries until success, and returns the time; later it rejects with the last failure. */
 export async function insist(work: () => Promise<unknown>, withinMs = 300_000): Promise<number> {
   const began = performance.now();
