@@ -40,7 +40,8 @@ export async function startManagedRegions(
   const body = { name: "kmip-aa", rootOfTrust: { regions: { a: local, b: local } } };
   const { id: instance } = await at("a1").call<"createInstance">("createInstance", { body });
   await until("it is Installed", async () => {
-    return (await at("a1").call("readInstance", { params: { instance } })).status === "Installed";
+    const shown = () => at("a1").call("readInstance", { params: { instance } });
+    return (await patient(shown)).status === "Installed";
   });
   const site = (name: string): readonly string[] => {
     const { host, admin } = both.node(name);
