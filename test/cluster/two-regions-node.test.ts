@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { until } from "@holdfast/testing";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { holdfast } from "../support/command-line.ts";
-import { createKey, keyBytes } from "../support/keys.ts";
+import { holdfast, settled } from "../support/command-line.ts";
+import { answered, createKey, keyBytes } from "../support/keys.ts";
 import { say } from "../support/load.ts";
 import type { NodeProcess } from "../support/node-process.ts";
 import { createPeerAuthority, issuePeer, writePeerCertificate } from "../support/region.ts";
@@ -92,6 +92,14 @@ async function listed(node: NodeProcess, times = 1) {
   return { statuses, took: took.toSorted((a, b) => a - b) };
 }
 
+/** Waits until the health service lists a service with a status. */
+async function statusIs(node: NodeProcess, name: string, status: string): Promise<void> {
+  await until(`${name} of ${node.name} is ${status}`, async () => {
+    const { statuses } = await listed(node);
+    return statuses[name] === status || JSON.stringify(statuses);
+  });
+}
+
 test("every node lists its four services, and reports the state of its parts", async () => {
   const services = ["", "holdfast.read", "holdfast.write", "holdfast.peer"];
   for (const node of both.nodes) {
@@ -113,10 +121,11 @@ test("region status shows both regions", async () => {
   const args = ["region", "status", "--config", both.node("b1").configFile];
   // On a busy machine a region may lose its lease for a moment, and both report it.
   await until("both regions serve", async () => {
-    const { out, err, code } = await holdfast(...args);
+    const { out, err, code } = await settled(() => holdfast(...args));
     expect({ err, code }).toEqual({ err: "", code: 0 });
     expect(out).toMatch(/^region b +generation 1\n {2}store +[0-9a-f]{32} at /);
-    return /\nregion a +generation 1\n {2}reached +yes; it serves from its own store\n/.test(out);
+    const a = /\nregion a +generation 1\n {2}reached +yes; it serves from its own store\n/;
+    return a.test(out) || out;
   });
 });
 
@@ -127,13 +136,14 @@ test("a short barrier is reported with its replica, and the nodes serve from the
   try {
     await lineIs(node, /\nserving: the other region's store/);
     await lineIs(node, new RegExp(`\\nstore: \\w+ \\(.*${replica?.address} not connected`));
-    expect((await listed(node)).statuses["holdfast.write"]).toBe("SERVING");
+    await statusIs(node, "holdfast.write", "SERVING");
     await lineIs(both.node("a2"), /\nserving: the other region's store/);
     let id = "";
     await insist(async () => {
       id = await createKey(clients.at("a1"));
     });
-    expect(await keyBytes(clients.at("b2"), id)).toBe(await keyBytes(clients.at("a2"), id));
+    const bytes = await answered(() => keyBytes(clients.at("a2"), id));
+    expect(await answered(() => keyBytes(clients.at("b2"), id))).toBe(bytes);
   } finally {
     await replica?.restart();
   }
@@ -146,9 +156,9 @@ test("with a frozen Redis, probes are answered at once", async () => {
   try {
     await lineIs(node, /\nserving: the other region's store/);
     // Redis is frozen during these requests: the answers come from memory.
-    const { took, statuses } = await listed(node, 41);
+    const { took } = await listed(node, 41);
     say(`List while Redis is frozen: p50 ${ms(took[20] ?? 0)}`);
-    expect(statuses["holdfast.read"]).toBe("SERVING");
+    await statusIs(node, "holdfast.read", "SERVING");
   } finally {
     both.thaw("redis-a");
   }
@@ -160,11 +170,14 @@ test("a node starts while its own Redis is down, and serves from the other regio
   const node = both.node("a2");
   await node.kill();
   await node.start();
-  expect(await vitalsOf(node)).toMatchObject({ from: "remote", lease: "none" });
+  await until("it serves from the other region's store", async () => {
+    const { from, lease } = await vitalsOf(node);
+    return (from === "remote" && lease === "none") || `${from}, ${lease}`;
+  });
   await insist(() => createKey(clients.at("a2")));
   await both.restart("redis-a");
   await allWell(both);
-  await createKey(clients.at("a2"));
+  await answered(() => createKey(clients.at("a2")));
 });
 
 test("a node that can use no store accepts no client until it can use one", async () => {
@@ -176,7 +189,7 @@ test("a node that can use no store accepts no client until it can use one", asyn
     await until("the listener shut", async () =>
       (await metric(node, "holdfast_listener_open")).includes("holdfast_listener_open 0"),
     );
-    expect((await listed(node)).statuses).toMatchObject({ "": "NOT_SERVING" });
+    await statusIs(node, "", "NOT_SERVING");
   } finally {
     both.thaw("redis-b");
     await both.heal();
@@ -235,47 +248,40 @@ test("peer certificates and their authority are replaced without a restart or a 
   const next = await createPeerAuthority();
   const write = (folder: string, name: string, text: string) =>
     writeFileSync(join(folder, name), text, { mode: 0o600 });
-  const reload = async (): Promise<void> => {
-    const before = both.nodes.map((node) => node.logText().length);
-    for (const node of both.nodes) node.signal("SIGHUP");
-    await until("every node has read its files", async () =>
-      both.nodes.every((node, at) =>
-        /"purpose":"peer".*loaded/.test(node.logText().slice(before[at])),
-      ),
-    );
-  };
+  const before = both.nodes.map((node) => node.logText().length);
   const old = readFileSync(join(both.a.folder, "peer-ca.pem"), "utf8");
   for (const { folder } of both.regions) write(folder, "peer-ca.pem", old + next.certificate);
-  await reload();
+  await both.readFiles();
   for (const { folder, name, nodes } of both.regions) {
     for (const node of nodes) {
       const issued = await issuePeer(next, name, undefined, node.name);
       await writePeerCertificate(folder, node.name, issued);
     }
   }
-  await reload();
+  await both.readFiles();
   for (const { folder } of both.regions) write(folder, "peer-ca.pem", next.certificate);
-  await reload();
+  await both.readFiles();
   await allWell(both);
-  for (const node of both.nodes) {
-    await createKey(clients.at(node.name));
-    // Connections under the old authority are cut when it is removed; no others are refused.
+  for (const [at, node] of both.nodes.entries()) {
+    await answered(() => createKey(clients.at(node.name)));
+    // Connections under the old authority are cut when it is removed; no others are refused. What a busy machine did
+    // not finish in time is no refusal.
     const refused = node
       .logText()
+      .slice(before[at])
       .split("\n")
       .filter((line) => line.includes("refused at the link between the regions"))
-      .filter((line) => !line.includes("its authority is no longer trusted"));
+      .filter((line) => !/its authority is no longer trusted|took too long|it closed/.test(line));
     expect(refused).toEqual([]);
     const peers = await metric(node, "holdfast_certificate_not_after_seconds");
     expect(peers.filter((line) => line.includes('owner="(peer)"'))).toHaveLength(2);
   }
-  const alone = await Promise.all(both.nodes.map(async (node) => (await vitalsOf(node)).peerUp));
-  expect(alone).toEqual([true, true, true, true]);
+  await allWell(both);
 });
 
 test("after a power cut nodes that start before any Redis answer probes, and later all works as before", async () => {
-  const id = await createKey(clients.at("a1"));
-  const bytes = await keyBytes(clients.at("b1"), id);
+  const id = await answered(() => createKey(clients.at("a1")));
+  const bytes = await answered(() => keyBytes(clients.at("b1"), id));
   await Promise.all([both.kill("a"), both.kill("b")]);
   for (const node of both.nodes) node.launch();
   await until("every node answers probes", async () => {
@@ -294,6 +300,6 @@ test("after a power cut nodes that start before any Redis answer probes, and lat
   for (const node of both.nodes) {
     const client = clients.at(node.name);
     await insist(async () => expect(await keyBytes(client, id)).toBe(bytes));
-    await createKey(client);
+    await answered(() => createKey(client));
   }
 });

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { writeFile } from "node:fs/promises";
 import { connect as connectHttp2 } from "node:http2";
-import { connect as connectTcp } from "node:net";
+import { connect as connectTcp, type Socket } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect as connectTls, type TLSSocket } from "node:tls";
@@ -17,7 +17,7 @@ import {
 import { until } from "@holdfast/testing";
 import type { Issued } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { createKey, keyBytes } from "../support/keys.ts";
+import { answered, createKey, keyBytes } from "../support/keys.ts";
 import { say } from "../support/load.ts";
 import {
   createPeerAuthority,
@@ -35,7 +35,9 @@ let both: TwoRegions;
 let clients: ClientsOfAll;
 
 beforeAll(async () => {
-  both = await startTwoRegions({ instances: [instance], replicas: 0, nodes: 1 });
+  // On a busy machine a change may wait long for the other region, before it is acknowledged alone.
+  const settings = { peer: { pushTimeoutMs: 5_000 } };
+  both = await startTwoRegions({ instances: [instance], replicas: 0, nodes: 1, settings });
   await allWell(both);
   clients = await ClientsOfAll.open(both, instance);
 });
@@ -92,7 +94,7 @@ async function call(who: Caller, path = "/holdfast.peer.v1.Peer/Hello"): Promise
       session.destroy();
       resolve(what);
     };
-    session.setTimeout(5_000, () => done("nothing"));
+    session.setTimeout(60_000, () => done("nothing"));
     session.on("error", (error) => done(`refused: ${error.message}`));
     session.on("close", () => done("closed"));
     const stream = session.request({
@@ -125,12 +127,20 @@ async function refusals(): Promise<number> {
   );
 }
 
-/** Expects that both regions still work together, and that no change was acknowledged alone. */
-async function worksOn(): Promise<void> {
-  const before = await vitalsOf(both.node("a1"));
-  const id = await createKey(clients.at("a1"));
-  await keyBytes(clients.at("b1"), id);
-  expect((await vitalsOf(both.node("a1"))).alone).toBe(before.alone);
+/**
+ * Expects that both regions work together while and after something happens, and that no change is acknowledged alone.
+ * A busy machine may keep the regions from each other for a moment: then all of it happens again.
+ */
+async function worksOn(happens: () => Promise<void> = async () => undefined): Promise<void> {
+  await until("no change is acknowledged alone", async () => {
+    await allWell(both);
+    const before = await vitalsOf(both.node("a1"));
+    await happens();
+    const id = await answered(() => createKey(clients.at("a1")));
+    const isAlone = (await vitalsOf(both.node("a1"))).alone > before.alone;
+    if (!isAlone) await answered(() => keyBytes(clients.at("b1"), id));
+    return !isAlone;
+  });
 }
 
 describe("the peer port refuses strangers, and log and metric name them:", () => {
@@ -160,12 +170,12 @@ describe("the peer port refuses strangers, and log and metric name them:", () =>
   ];
 
   test.each(strangers)("%s", async (_, issue) => {
-    const before = await refusals();
-    const said = await call(await issue());
-    expect(said).toMatch(/^(refused|closed)/);
-    await until("a refusal counted", async () => (await refusals()) > before);
+    await worksOn(async () => {
+      const before = await refusals();
+      expect(await call(await issue())).toMatch(/^(refused|closed)/);
+      await until("a refusal counted", async () => (await refusals()) > before);
+    });
     expect(both.node("a1").logText()).toMatch(/peer/i);
-    await worksOn();
   });
 
   test("the peer itself gets answers", async () => {
@@ -177,12 +187,14 @@ describe("the peer port refuses strangers, and log and metric name them:", () =>
     ["HTTP", Buffer.from("GET / HTTP/1.1\r\n\r\n")],
     ["silence", Buffer.alloc(0)],
   ])("%s instead of TLS", async (_, bytes) => {
-    const socket = connectTcp(both.node("a1").peer, "127.0.0.1");
-    socket.on("error", () => undefined);
-    socket.on("connect", () => socket.write(bytes));
-    const closed = new Promise<true>((resolve) => socket.once("close", () => resolve(true)));
-    await worksOn();
-    expect(await Promise.race([closed, sleep(20_000).then(() => false)])).toBe(true);
+    const sockets: Socket[] = [];
+    await worksOn(async () => {
+      const socket = connectTcp(both.node("a1").peer, "127.0.0.1");
+      socket.on("error", () => undefined);
+      socket.on("connect", () => socket.write(bytes));
+      sockets.push(socket);
+    });
+    await until("they are closed", () => sockets.every(({ closed }) => closed));
   });
 
   test("a flood of silent connections; the peer still works, and the memory does not grow", async () => {
@@ -197,7 +209,6 @@ describe("the peer port refuses strangers, and log and metric name them:", () =>
     });
     await sleep(500);
     await both.reset();
-    await allWell(both, 10_000);
     await worksOn();
     const grown = (await memory()) - before;
     for (const socket of sockets) socket.destroy();
@@ -231,11 +242,9 @@ test("peer certificates and their authority are replaced without a restart, whil
   ];
   for (const step of steps) {
     await step();
-    for (const node of both.nodes) node.signal("SIGHUP");
-    await sleep(1_000);
+    await both.readFiles();
     // Existing connections would hide a mistake.
     await both.reset();
-    await allWell(both, 15_000);
     await worksOn();
   }
   expect(await call(await theNode())).toMatch(/^(refused|closed)/);

@@ -139,6 +139,17 @@ export class TwoRegions implements AsyncDisposable {
     await Promise.all(nodes.map((node) => node.start()));
   }
 
+  /** Has every node read its files again, and waits until it has read those of the link between the regions. */
+  async readFiles(): Promise<void> {
+    const before = this.nodes.map((node) => node.logText().length);
+    for (const node of this.nodes) node.signal("SIGHUP");
+    await until("every node has read its files", () =>
+      this.nodes.every((node, at) =>
+        /"purpose":"peer".*loaded/.test(node.logText().slice(before[at])),
+      ),
+    );
+  }
+
   /** Waits until every node of both regions is ready. */
   async ready(withinMs = 300_000): Promise<void> {
     const ready = async () =>
