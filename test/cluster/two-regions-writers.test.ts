@@ -4,12 +4,14 @@ import { until } from "@holdfast/testing";
 import { textString } from "@holdfast/ttlv";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { adminClient, firstToken } from "../support/admin-api.ts";
+import { answered, createKey } from "../support/keys.ts";
 import { rootOf } from "../support/node-root.ts";
 import { RedisServer } from "../support/redis.ts";
 import { initStore, setStore } from "../support/redis-store.ts";
+import { patient } from "../support/root-regions.ts";
 import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
-import { ClientsOfAll } from "../support/two-regions-clients.ts";
-import { allWell, vitalsOf } from "../support/vitals.ts";
+import { ClientsOfAll, insist } from "../support/two-regions-clients.ts";
+import { allWell, caughtUp, vitalsOf } from "../support/vitals.ts";
 
 const instance = "vcenter";
 const rounds = 10;
@@ -27,7 +29,7 @@ beforeAll(async () => {
   cut = await relayed("a2");
   await Promise.all(both.nodes.map((node) => node.start()));
   await allWell(both);
-}, 240_000);
+});
 
 afterAll(() => stack.disposeAsync());
 
@@ -62,41 +64,45 @@ async function valuesAt(client: KmipClient, uniqueIdentifier: string) {
   };
 }
 
+/** How many records were acknowledged by one region alone. */
+async function acknowledgedAlone(): Promise<number> {
+  const vitals = await Promise.all(both.nodes.map(vitalsOf));
+  return vitals.reduce((sum, { alone }) => sum + alone, 0);
+}
+
 function vendorValue(fields: unknown): unknown {
   const [, , value] = fields as readonly { readonly value: unknown }[];
   return value?.value;
 }
 
-test("values that two nodes of one region add at two stores at the same time both stay, at every endpoint", {
-  timeout: 300_000,
-}, async () => {
+test("values that two nodes of one region add at two stores at the same time both stay, at every endpoint", async () => {
   await using clients = await ClientsOfAll.open(both, instance);
   const [a1, a2] = [clients.at("a1"), clients.at("a2")];
 
-  const keys: string[] = [];
-  for (let round = 0; round < rounds; round += 1) {
-    const { uniqueIdentifier } = await a1.call("Create", {
-      objectType: "SymmetricKey",
-      attributes: {
-        attributes: [
-          { item: attributeItem("CryptographicAlgorithm", "AES") },
-          { item: attributeItem("CryptographicLength", 256) },
-          { item: attributeItem("CryptographicUsageMask", 0x0c) },
-        ],
-        templateNames: [],
-      },
-    });
-    keys.push(uniqueIdentifier);
+  // More than there are rounds: a busy machine may not answer in some.
+  const made: string[] = [];
+  for (let count = 0; count < 3 * rounds; count += 1) {
+    made.push(await answered(() => createKey(a1)));
   }
   await cut(true);
-  await until(
-    "a2 serves from b",
-    async () => (await vitalsOf(both.node("a2"))).from === "remote",
-    30_000,
-  );
-  for (const key of keys) await Promise.all([adding(a1, key, "of a1"), adding(a2, key, "of a2")]);
-  const [one, other] = await Promise.all(["a1", "a2"].map((name) => vitalsOf(both.node(name))));
-  expect([one?.from, other?.from]).toEqual(["local", "remote"]);
+  // a1 may lose its own store for a moment on a busy machine: at two stores they work only while it has it.
+  const atTwo = async () => {
+    const vitals = await Promise.all(["a1", "a2"].map((name) => vitalsOf(both.node(name))));
+    return vitals.map(({ from }) => from).join() === "local,remote";
+  };
+  await until("a2 serves from b", atTwo);
+  const before = await acknowledgedAlone();
+  const keys: string[] = [];
+  for (const key of made) {
+    const adds = [adding(a1, key, "of a1"), adding(a2, key, "of a2")];
+    const failed = (await Promise.allSettled(adds)).filter(({ status }) => status === "rejected");
+    // What was only perhaps added proves nothing.
+    if (failed.length === 0) keys.push(key);
+    if (keys.length === rounds) break;
+  }
+  expect(keys.length).toBe(rounds);
+  await until("a1 serves from its own store", atTwo);
+  if ((await acknowledgedAlone()) > before) await caughtUp(both);
 
   const wanted = (key: string) => ({
     names: [`${key} of a1`, `${key} of a2`],
@@ -106,7 +112,8 @@ test("values that two nodes of one region add at two stores at the same time bot
   const everywhere = async () => {
     for (const [at, key] of keys.entries()) {
       for (const client of clients.all) {
-        expect({ at, ...(await valuesAt(client, key)) }).toEqual({ at, ...wanted(key) });
+        const values = await answered(() => valuesAt(client, key));
+        expect({ at, ...values }).toEqual({ at, ...wanted(key) });
       }
     }
   };
@@ -118,25 +125,27 @@ test("values that two nodes of one region add at two stores at the same time bot
   // A client can name each value by its index: deleted at one endpoint, it is gone at all of them.
   const [key = ""] = keys;
   const reference = { tag: attributes.Name.tag, key: "" };
-  const before = await a2.call("GetAttributes", { uniqueIdentifier: key, references: [reference] });
-  const last = before.attributes.at(-1);
-  await a2.call("DeleteAttribute", {
-    uniqueIdentifier: key,
-    reference,
-    attributeIndex: last?.index ?? 0,
+  const { attributes: names } = await answered(() =>
+    a2.call("GetAttributes", { uniqueIdentifier: key, references: [reference] }),
+  );
+  const [first, last] = names;
+  await insist(async () => {
+    // A Delete without an answer may have been carried out.
+    if ((await valuesAt(a2, key)).names.length === 1) return;
+    const attributeIndex = last?.index ?? 0;
+    await a2.call("DeleteAttribute", { uniqueIdentifier: key, reference, attributeIndex });
   });
-  const left = before.attributes[0] && attributeValue("Name", before.attributes[0].item).value;
-  for (const client of clients.all) expect((await valuesAt(client, key)).names).toEqual([left]);
+  const left = first && attributeValue("Name", first.item).value;
+  for (const client of clients.all) {
+    expect((await answered(() => valuesAt(client, key))).names).toEqual([left]);
+  }
 });
 
-test("a node that uses another initialised store than its region's is reported at every node of both regions", {
-  timeout: 300_000,
-}, async () => {
+test("a node that uses another initialised store than its region's is reported at every node of both regions", async () => {
   const ca = both.a.ca;
   const token = await firstToken({ node: both.node("a1"), ca });
   const storesOfA = async (name: string): Promise<string> => {
-    // On a busy machine a scrape may take too long.
-    const metrics = await both.node(name).metrics().catch(String);
+    const metrics = await both.node(name).metrics();
     const shown = /^holdfast_region_stores\{store_region="a"\} (\d)$/m.exec(metrics);
     return shown?.[1] ?? "unknown";
   };
@@ -144,13 +153,16 @@ test("a node that uses another initialised store than its region's is reported a
     const all = await Promise.all(both.nodes.map(({ name }) => storesOfA(name)));
     return all.every((each) => each === shown) || all.join(", ");
   };
-  const checksAt = async (name: string) => {
+  const checkAt = async (name: string, wanted: string) => {
     await using admin = adminClient({ node: both.node(name), ca }, token);
-    const { items } = await admin.call("runChecks", {});
-    return items.filter((check) => check.name === "stores").map(({ state }) => state);
+    await until(`the check of ${name} is ${wanted}`, async () => {
+      const { items } = await patient(() => admin.call("runChecks", {}));
+      const found = items.filter((check) => check.name === "stores").map(({ state }) => state);
+      return found.join() === wanted || found.join();
+    });
   };
   await until("each node has heard one store of region a", () => everyNode("1"));
-  expect(await checksAt("a1")).toEqual(["ok"]);
+  await checkAt("a1", "ok");
 
   await using other = await RedisServer.start();
   const a2 = both.node("a2");
@@ -165,12 +177,12 @@ test("a node that uses another initialised store than its region's is reported a
       const line = /the nodes of region a use 2 different stores: .*/.exec(node.logText())?.[0];
       return line?.includes(made.storeId) ?? false;
     });
-    expect(await checksAt(node.name)).toEqual(["failed"]);
+    await checkAt(node.name, "failed");
   }
 
   await a2.kill();
   await putBack();
   await a2.start();
   await until("each node has heard one store again", () => everyNode("1"));
-  expect(await checksAt("b1")).toEqual(["ok"]);
+  await checkAt("b1", "ok");
 });
