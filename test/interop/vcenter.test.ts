@@ -7,7 +7,7 @@ import { decode, type Item, ItemType } from "@holdfast/ttlv";
 import { playVcenter } from "@holdfast/workbench";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { KmipSocket } from "../support/kmip-socket.ts";
-import { type Region, startRegion } from "../support/region.ts";
+import { type Region, startRegion, steadyStore } from "../support/region.ts";
 import * as bytes from "./vcenter-bytes.ts";
 
 let region: Region;
@@ -16,7 +16,7 @@ beforeAll(async () => {
   region = await startRegion({
     instances: ["vcenter", "named", "other"],
     users: { named: { vcenter: "opensesame" }, other: { other: "sesame" } },
-    settings: { log: { level: "debug" } },
+    settings: { log: { level: "debug" }, store: steadyStore },
   });
 });
 
