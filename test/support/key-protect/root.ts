@@ -28,7 +28,8 @@ export async function openRoot(
     ca,
     instanceId,
     apiKey: async () => apiKey,
-    deadlineMs: 10_000,
+    // Longer than a busy machine gives the stand-in nothing.
+    deadlineMs: 60_000,
     inFlightMax: 8,
     ...options,
   };
