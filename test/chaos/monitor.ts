@@ -1,14 +1,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { NodeProcess } from "../support/node-process.ts";
 import { type RegionName, regionNames, type TwoRegions } from "../support/two-regions.ts";
-import { isWell, vitalsOf } from "../support/vitals.ts";
+import { isWell, vitalsIn } from "../support/vitals.ts";
 import type { Circumstances } from "./history.ts";
 import { Intervals } from "./intervals.ts";
 import { Sharing } from "./sharing.ts";
 
 const everyMs = 400;
-/** A node that takes longer for an answer is disturbed. */
-const answerMs = 5_000;
 
 /** Reads all nodes' metrics continuously, and records the circumstances for judging answers. */
 export class Monitor implements AsyncDisposable {
@@ -76,7 +74,10 @@ export class Monitor implements AsyncDisposable {
     let changes: number | undefined;
     while (!this.#stopped) {
       const beganMs = performance.now();
-      const vitals = await vitalsOf(node, answerMs).catch(() => undefined);
+      const vitals = await node
+        .metrics(silentMs)
+        .then(vitalsIn)
+        .catch(() => undefined);
       if (vitals !== undefined) {
         this.#sharing.looked(node.name, beganMs, { atMs: performance.now(), alone: vitals.alone });
       }
@@ -97,5 +98,7 @@ export class Monitor implements AsyncDisposable {
 
 /** Messages that are on their way when the regions are cut off arrive within this time. */
 const arrivalMs = 300;
+/** A node that says nothing for this long does not serve. */
+const silentMs = 5_000;
 /** How long the previous reading of the metrics may have taken. */
 const sampleMs = 200;

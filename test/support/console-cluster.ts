@@ -3,9 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { AdminClient } from "@holdfast/admin";
 import { ConnectionError, KmipClient } from "@holdfast/client";
-import { answerOf, until } from "@holdfast/testing";
+import { until } from "@holdfast/testing";
+import { PatientClient } from "./admin-api.ts";
 import { commandLine } from "./command-line.ts";
-import { patiently } from "./root-regions.ts";
+import { answered, createKey } from "./keys.ts";
 
 interface ClusterFile {
   readonly nodes: readonly { readonly node: string; readonly admin: string }[];
@@ -27,9 +28,7 @@ export class ConsoleCluster implements AsyncDisposable {
   readonly console: string;
   /** May do everything. */
   readonly token: string;
-  /** Asks again while nodes lose each other for a moment. */
-  readonly admin: Pick<AdminClient, "call">;
-  readonly #client: AdminClient;
+  readonly admin: AdminClient;
   readonly #ca: string;
 
   private constructor(folder: string) {
@@ -39,8 +38,7 @@ export class ConsoleCluster implements AsyncDisposable {
     this.#ca = readFileSync(file.ca, "utf8");
     this.token = readFileSync(file.managerToken, "utf8").trim();
     const urls = file.nodes.map(({ admin }) => `https://${admin}`);
-    this.#client = new AdminClient({ urls, ca: this.#ca, token: this.token });
-    this.admin = patiently(this.#client);
+    this.admin = new PatientClient({ urls, ca: this.#ca, token: this.token });
   }
 
   /** Starts the cluster; `hosts` are the last parts of its four addresses. */
@@ -117,7 +115,7 @@ export class ConsoleCluster implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#client[Symbol.asyncDispose]();
+    await this.admin[Symbol.asyncDispose]();
     await stop(this.#folder);
   }
 }

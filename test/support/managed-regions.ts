@@ -40,8 +40,7 @@ export async function startManagedRegions(
   const body = { name: "kmip-aa", rootOfTrust: { regions: { a: local, b: local } } };
   const { id: instance } = await at("a1").call<"createInstance">("createInstance", { body });
   await until("it is Installed", async () => {
-    const shown = () => at("a1").call("readInstance", { params: { instance } });
-    return (await patient(shown)).status === "Installed";
+    return (await at("a1").call("readInstance", { params: { instance } })).status === "Installed";
   });
   const site = (name: string): readonly string[] => {
     const { host, admin } = both.node(name);

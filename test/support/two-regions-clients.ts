@@ -1,6 +1,6 @@
 import type { TlsCredentials } from "@holdfast/client";
 import { ConnectionError, KmipClient, KmipClientError } from "@holdfast/client";
-import { answered } from "./keys.ts";
+import { answerOf } from "@holdfast/testing";
 import type { NodeProcess } from "./node-process.ts";
 import { startTwoRegions, type TwoRegions } from "./two-regions.ts";
 import { allWell } from "./vitals.ts";
@@ -56,16 +56,21 @@ async function clientAt(
   instance: string,
   node: NodeProcess,
 ): Promise<KmipClient> {
-  const open = () =>
+  const connect = () =>
     KmipClient.connect({
       endpoints: [`${node.host}:${node.kmip}`],
       tls: credentialsOf(both, instance),
       version: "1.4",
       connectionsMax: 4,
-      connectTimeoutMs: 3_000,
-      requestTimeoutMs: 6_000,
+      connectTimeoutMs: 30_000,
+      requestTimeoutMs: 30_000,
     });
-  return answered(open);
+  return answerOf(`a connection to ${node.name}`, connect, isUnanswered);
+}
+
+/** Whether there is no answer: no connection, or it ended before. */
+function isUnanswered(error: unknown): boolean {
+  return error instanceof ConnectionError;
 }
 
 /** The credentials of an instance's client, the same at all nodes. */

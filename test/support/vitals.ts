@@ -23,8 +23,13 @@ export interface Vitals {
 }
 
 /** Reads a node's metrics; rejects if it does not answer. */
-export async function vitalsOf(node: NodeProcess, withinMs?: number): Promise<Vitals> {
-  const rows = seriesIn(await node.metrics(withinMs));
+export async function vitalsOf(node: NodeProcess): Promise<Vitals> {
+  return vitalsIn(await node.metrics());
+}
+
+/** What metrics say about their node. */
+export function vitalsIn(metrics: string): Vitals {
+  const rows = seriesIn(metrics);
   const one = (name: string, labels = "") => rows.get(name)?.get(labels) ?? 0;
   const sum = (name: string, label = "") =>
     [...(rows.get(name) ?? [])].reduce(
