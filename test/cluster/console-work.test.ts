@@ -8,6 +8,7 @@ import { selfSigned } from "@holdfast/testing/pki";
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
+import { patiently } from "../support/admin-api.ts";
 import {
   browserMissing,
   browserNote,
@@ -20,7 +21,7 @@ import {
 } from "../support/browser.ts";
 import { holdfast } from "../support/command-line.ts";
 import { createKey } from "../support/keys.ts";
-import { patiently, type RootRegions, startRootRegions } from "../support/root-regions.ts";
+import { type RootRegions, startRootRegions } from "../support/root-regions.ts";
 import { ClientsOfAll } from "../support/two-regions-clients.ts";
 
 const times = { kekCacheMs: 3_000, graceMs: 60_000, revalidateMs: 1_000, deadlineMs: 4_000 };

@@ -6,6 +6,7 @@ import { connect, type TLSSocket } from "node:tls";
 import { answerOf, until } from "@holdfast/testing";
 import { type Authority, createAuthority, type Issued } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { patiently } from "../support/admin-api.ts";
 import type { Said } from "../support/command-line.ts";
 import { commandLine } from "../support/command-line.ts";
 import { greet, greeting, isLetIn } from "../support/greeting.ts";
@@ -14,7 +15,6 @@ import { say } from "../support/load.ts";
 import { type ManagedRegions, startManagedRegions } from "../support/managed-regions.ts";
 import type { NodeProcess } from "../support/node-process.ts";
 import { recordOf } from "../support/record.ts";
-import { patiently } from "../support/root-regions.ts";
 import type { TwoRegions } from "../support/two-regions.ts";
 
 const day = { notBeforeMs: Date.now() - 3_600_000, days: 2 };

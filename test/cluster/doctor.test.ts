@@ -7,7 +7,7 @@ import { attributeItem } from "@holdfast/kmip";
 import { answerOf, until } from "@holdfast/testing";
 import { selfSigned } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { adminClient, firstToken } from "../support/admin-api.ts";
+import { adminClient, firstToken, patiently } from "../support/admin-api.ts";
 import type { Said } from "../support/command-line.ts";
 import { commandLine } from "../support/command-line.ts";
 import { answered, createKey, keyBytes, stateOf } from "../support/keys.ts";
@@ -17,7 +17,6 @@ import { RedisServer } from "../support/redis.ts";
 import { initStore, setStore } from "../support/redis-store.ts";
 import { layRegion, type Region } from "../support/region.ts";
 import { letIn } from "../support/region-watch.ts";
-import { patiently } from "../support/root-regions.ts";
 import { told } from "../support/two-regions-clients.ts";
 
 let region: Region;

@@ -12,12 +12,11 @@ import type { Authority, Issued } from "@holdfast/testing/pki";
 import { playVcenter } from "@holdfast/workbench";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
-import { adminClient, firstToken } from "../support/admin-api.ts";
+import { adminClient, firstToken, patiently } from "../support/admin-api.ts";
 import { commandLine } from "../support/command-line.ts";
 import { answered, createKey, keyBytes } from "../support/keys.ts";
 import type { NodeProcess } from "../support/node-process.ts";
 import { createPeerAuthority, issuePeer, layRegion, type Region } from "../support/region.ts";
-import { patiently } from "../support/root-regions.ts";
 
 const hasProvider = ["x86_64-linux-gnu", "aarch64-linux-gnu"].some((folder) =>
   existsSync(`/usr/lib/${folder}/ossl-modules/fips.so`),

@@ -12,9 +12,9 @@ import {
 import { until } from "@holdfast/testing";
 import { byteString, type Item, textString } from "@holdfast/ttlv";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { adminClient, firstToken } from "../support/admin-api.ts";
+import { adminClient, firstToken, patiently } from "../support/admin-api.ts";
 import { answered, importable, keyBytes } from "../support/keys.ts";
-import { patient, patiently } from "../support/root-regions.ts";
+import { patient } from "../support/root-regions.ts";
 import { findSecrets, type Haystack, haystacksOf } from "../support/search.ts";
 import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
 import { ClientsOfAll } from "../support/two-regions-clients.ts";

@@ -12,12 +12,11 @@ import type { RedisStore } from "@holdfast/redis";
 import { until } from "@holdfast/testing";
 import { type Issued, selfSigned } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { adminClient, firstToken } from "../support/admin-api.ts";
+import { adminClient, firstToken, patiently } from "../support/admin-api.ts";
 import { answered, createKey } from "../support/keys.ts";
 import type { NodeProcess } from "../support/node-process.ts";
 import { openStoreOf } from "../support/node-root.ts";
 import { recordOf } from "../support/record.ts";
-import { patiently } from "../support/root-regions.ts";
 import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
 import { allWell } from "../support/vitals.ts";
 

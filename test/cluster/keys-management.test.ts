@@ -16,14 +16,13 @@ import { until } from "@holdfast/testing";
 import { type Issued, selfSigned } from "@holdfast/testing/pki";
 import { textString } from "@holdfast/ttlv";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { adminClient, firstToken } from "../support/admin-api.ts";
+import { adminClient, firstToken, patiently } from "../support/admin-api.ts";
 import { holdfast } from "../support/command-line.ts";
 import { answered, createKey } from "../support/keys.ts";
 import { keyBytes, stateOf } from "../support/migrating.ts";
 import { storageKeysIn } from "../support/node-root.ts";
 import { recordOf } from "../support/redis-store.ts";
 import { layRegion, type Region } from "../support/region.ts";
-import { patiently } from "../support/root-regions.ts";
 import { recordIn } from "../support/stored-value.ts";
 
 let folder: string;

@@ -9,7 +9,7 @@ import { createLocalRoot, createPkcs11Root, createSealingKey } from "@holdfast/r
 import { freePort, until } from "@holdfast/testing";
 import { selfSigned } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { adminClient, firstToken, oneTimeToken } from "../support/admin-api.ts";
+import { adminClient, firstToken, oneTimeToken, patiently } from "../support/admin-api.ts";
 import type { Said } from "../support/command-line.ts";
 import { commandLine, holdfast } from "../support/command-line.ts";
 import { type KeyManager, startKeyManager } from "../support/key-protect/index.ts";
@@ -19,7 +19,6 @@ import { openStoreOf } from "../support/node-root.ts";
 import { RawHttps } from "../support/raw-https.ts";
 import { systemClock, systemIds } from "../support/redis-store.ts";
 import { layRegion, type Region } from "../support/region.ts";
-import { patiently } from "../support/root-regions.ts";
 import { findSecrets, type Haystack, haystacksOf } from "../support/search.ts";
 import { hasSoftHsm, SoftHsm, softHsmMissing } from "../support/softhsm.ts";
 

@@ -5,6 +5,7 @@ import { answerOf, until } from "@holdfast/testing";
 import { type Issued, selfSigned } from "@holdfast/testing/pki";
 import { type MadeKey, playVcenter, UnexpectedAnswer, VcenterSession } from "@holdfast/workbench";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { patiently } from "../support/admin-api.ts";
 import type { NodeProcess } from "../support/node-process.ts";
 import {
   type OrderedKind,
@@ -13,7 +14,6 @@ import {
   orderedKinds,
 } from "../support/order-roots.ts";
 import { systemClock, systemIds } from "../support/redis-store.ts";
-import { patiently } from "../support/root-regions.ts";
 import { hasSoftHsm, softHsmMissing } from "../support/softhsm.ts";
 
 const times = { kekCacheMs: 3_000, graceMs: 20_000, revalidateMs: 1_000, deadlineMs: 4_000 };

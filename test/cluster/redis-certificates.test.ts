@@ -5,13 +5,12 @@ import { freePort, until } from "@holdfast/testing";
 import { type Authority, createAuthority } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
-import { adminClient, firstToken } from "../support/admin-api.ts";
+import { adminClient, firstToken, patiently } from "../support/admin-api.ts";
 import type { NodeProcess } from "../support/node-process.ts";
 import { rootOf } from "../support/node-root.ts";
 import { RedisServer, SentinelServer, sentinelName } from "../support/redis.ts";
 import { initStore } from "../support/redis-store.ts";
 import { layRegion, type Region } from "../support/region.ts";
-import { patiently } from "../support/root-regions.ts";
 
 const dayMs = 86_400_000;
 const notBeforeMs = Math.floor(Date.now() / 1000) * 1000 - 3_600_000;

@@ -1,11 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import {
-  type AdminCallOptions,
-  AdminClient,
-  type AdminClientOptions,
-  AdminUnreachable,
-} from "@holdfast/admin";
+import { AdminClient, type AdminClientOptions, AdminUnreachable, contract } from "@holdfast/admin";
 import { answerOf, until } from "@holdfast/testing";
 import type { NodeProcess } from "./node-process.ts";
 
@@ -28,16 +23,34 @@ export function isBusy(error: unknown): boolean {
   return typeof code === "string" && (passing.has(code) || lost.has(code));
 }
 
-/** A client that asks again while the machine is busy. What is asked for again is made once. */
-export class PatientClient extends AdminClient {
-  override async call(
-    name: Parameters<AdminClient["call"]>[0],
-    request: Parameters<AdminClient["call"]>[1],
-    options: AdminCallOptions = {},
-  ): Promise<never> {
+type Call = AdminClient["call"];
+
+/** A call that is made again after errors that pass, with one key for all its tries, so that it makes one thing. */
+function again(send: Call, passes: (error: unknown, name: Parameters<Call>[0]) => boolean): Call {
+  const call = (...[name, request, options]: Parameters<Call>) => {
     const once = { idempotencyKey: randomUUID(), ...options };
-    return (await answerOf(name, () => super.call(name, request, once), isBusy)) as never;
+    return answerOf(
+      name,
+      () => send(name, request, once),
+      (error) => passes(error, name),
+    );
+  };
+  return call as Call;
+}
+
+/** A client that asks again while the machine is busy. */
+export class PatientClient extends AdminClient {
+  override async call(...given: Parameters<Call>): Promise<never> {
+    return (await again(super.call.bind(this), isBusy)(...given)) as never;
   }
+}
+
+/** Calls of a client that are made again while the machine is busy, or no node answers. */
+export function patiently(client: AdminClient): Pick<AdminClient, "call"> {
+  const passes = (error: unknown, name: Parameters<Call>[0]) =>
+    isBusy(error) ||
+    (error instanceof AdminUnreachable && ["GET", "POST"].includes(contract[name].method));
+  return { call: again(client.call.bind(client), passes) };
 }
 
 function optionsOf({ node, ca }: AdminTarget, token: string): AdminClientOptions {

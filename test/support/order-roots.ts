@@ -3,11 +3,12 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createPkcs11Root, type RootContext, rotatePkcs11Root } from "@holdfast/root-of-trust";
+import { patiently } from "./admin-api.ts";
 import type { Said } from "./command-line.ts";
 import { commandLine, type Surroundings, settled } from "./command-line.ts";
 import type { KeyManager } from "./key-protect/index.ts";
 import { systemClock, systemIds } from "./redis-store.ts";
-import { patiently, type RootRegions, startRootRegions } from "./root-regions.ts";
+import { type RootRegions, startRootRegions } from "./root-regions.ts";
 import { hasSoftHsm, SoftHsm } from "./softhsm.ts";
 
 /** The kinds of root of trust that can be ordered here. */

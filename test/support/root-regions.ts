@@ -1,8 +1,7 @@
-import { randomUUID } from "node:crypto";
 import { appendFile, chmod, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type AdminClient, AdminUnreachable, contract } from "@holdfast/admin";
+import type { AdminClient } from "@holdfast/admin";
 import { createSealingKey } from "@holdfast/root-of-trust";
 import { answerOf } from "@holdfast/testing";
 import { adminClient, firstToken, isBusy } from "./admin-api.ts";
@@ -130,18 +129,4 @@ export async function startRootRegions(
 /** Asks again while the regions find each other: on a busy machine one may lose the other for a moment. */
 export function patient<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
   return answerOf("an answer", ask, isBusy);
-}
-
-/** A client whose every call is patient. A POST has one key for all its tries, so that it makes one thing. */
-export function patiently(client: AdminClient): Pick<AdminClient, "call"> {
-  const call = (...[name, request, options]: Parameters<AdminClient["call"]>) => {
-    const given = { idempotencyKey: randomUUID(), ...options };
-    const repeats = ["GET", "POST"].includes(contract[name].method);
-    return answerOf(
-      name,
-      () => client.call(name, request, given),
-      (error) => isBusy(error) || (repeats && error instanceof AdminUnreachable),
-    );
-  };
-  return { call: call as AdminClient["call"] };
 }
