@@ -63,7 +63,7 @@ const elsewhere: Partial<Record<Action, readonly [file: string, text: string]>> 
   planRestore: ["console-work", 'sent("Restore plan")'],
   retrieveRootKeys: ["console-work", '{ name: "List root keys" }'],
   runBackup: ["console-work", 'sent("Run a backup")'],
-  signRequest: ["console-pages", '{ name: "Sign a request" }'],
+  signRequest: ["console-pages", 'clicked("Sign a request"'],
   startAuditCheck: ["console-work", '{ name: "Verify the trail" }'],
   verifyBackup: ["console-work", 'sent("Verify")'],
 };

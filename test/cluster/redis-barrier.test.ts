@@ -37,7 +37,7 @@ function insisted<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
 /** A busy machine gives the test nothing for a while: what should last must last longer, and other tests wait for the end. */
 const patient = {
   ...{ connectTimeoutMs: 30_000, commandTimeoutMs: 30_000 },
-  ...{ storeLeaseMs: 20_000, markerMs: 2_000 },
+  ...{ storeLeaseMs: 8_000, markerMs: 1_000 },
 };
 
 async function inState(store: RedisStore, state: string): Promise<void> {

@@ -164,7 +164,7 @@ describe("initialisation", () => {
     if (replica === undefined) throw new Error("no replica");
     const sentinels = group.sentinels.map(({ address }) => address);
     // A frozen member must not keep the test for long.
-    const options = { sentinels, name: sentinelName, commandTimeoutMs: 5_000 };
+    const options = { sentinels, name: sentinelName, commandTimeoutMs: 3_000 };
     const { storeId } = await initStore(options);
     replica.signal("SIGSTOP");
     await group.primary.restart({ empty: true });
