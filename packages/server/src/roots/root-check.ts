@@ -70,6 +70,6 @@ export async function checkRoot(
   const name = faults.find((fault) => fault !== undefined);
   if (name === undefined) return;
   throw new OperatorError(
-    `${place} does not open the keys of instance ${name} in the store, which were made under another root key; give every node of the region the same one`,
+    `${place} does not open the keys of instance ${name} in the store, which were made under another root key; give every node of the region the same one, or, where that one is lost for good, run \`holdfast root adopt\` (docs/disaster-recovery.md, A root key)`,
   );
 }

@@ -1,5 +1,11 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { type InstanceKeyRing, ObjectInstances, StoreUnavailable } from "@holdfast/engine";
+import {
+  type InstanceKeyRing,
+  ObjectInstances,
+  type OwnStore,
+  StoreUnavailable,
+} from "@holdfast/engine";
+import { OperatorError } from "../base/operator-error.ts";
 import { InstanceKeeper } from "../management/instances/instance-keeper.ts";
 import { defaultRootPlace } from "../roots/root-settings.ts";
 import { startFault } from "../store/store-faults.ts";
@@ -14,7 +20,8 @@ const againMs = 50;
 /**
  * Makes the configured instances known, now and again where the store has other data. A node of two regions starts even
  * if neither store can be used: it reports that, admits no client until one can, and then makes the instances known. A
- * node of a region alone does not start then.
+ * node of a region alone does not start then. While the other region fills a new store, keys may arrive that only a lost
+ * root key opens: the node starts, and `root adopt` comes when the store is filled.
  */
 export async function openInstances(
   parts: Parts,
@@ -33,11 +40,19 @@ export async function openInstances(
     observe,
   });
   opened.adopt(keeper, (one) => one.close());
-  await keeper.ensureAll().catch((error: unknown) => {
-    const passes = error instanceof StoreUnavailable && config.peer !== undefined;
-    if (!passes) throw startFault(error, config.store, configFile);
+  await keeper.ensureAll().catch(async (error: unknown) => {
+    const passes =
+      error instanceof StoreUnavailable ||
+      (error instanceof OperatorError && (await isFilling(own)));
+    if (config.peer !== undefined && passes) return;
+    throw startFault(error, config.store, configFile);
   });
   return keeper;
+}
+
+/** Whether the store was never level with the other region's. */
+async function isFilling(own: Pick<OwnStore, "levels">): Promise<boolean> {
+  return (await own.levels().catch(() => undefined))?.reached === 0;
 }
 
 /** Waits until the node can serve, for a bounded time. */
