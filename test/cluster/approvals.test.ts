@@ -205,10 +205,15 @@ test("one token with the roles manager and security-officer does none of the gua
     (await at(node).call("listDenials", { query: {} })).items.length;
   await until("b1 lists the denial", async () => (await denialsAt("b1")) > 0);
   expect(await denialsAt("b1")).toBe(1);
-  const { items } = await at("a1").call("listApprovals", { query: { limit: 1000 } });
-  for (const { id: approval } of items) {
-    await at("a2").call("cancelApproval", { params: { approval } });
-  }
+  await until("no request is open", async () => {
+    const { items } = await at("a1").call("listApprovals", { query: { limit: 1000 } });
+    for (const { id: approval } of items) {
+      await at("a2")
+        .call("cancelApproval", { params: { approval } })
+        .catch((error: AdminProblem) => expect(error.code).toBe("notFound"));
+    }
+    return items.length === 0;
+  });
 });
 
 test("two approvers sign on their own machines, and the request works once, whichever node is asked first", async () => {
@@ -333,12 +338,10 @@ test("an instance asks for its own approvers too, at the nodes of both regions, 
 
 test("a region that is left alone is retired only with approvals, which the command takes by itself", async () => {
   const config = ["--config", both.node("a1").configFile];
-  await until("a's store is level", async () => {
-    const status = await run("region", "status", ...config);
-    return /level +yes/.test(status.out) || `${status.out}${status.err}`;
-  });
   await both.kill("b");
-  const retire = ["region", "retire", "b", "--endpoints-are-off", "b", ...config];
+  // A busy machine may end the lease of a's store, which is not level from then on.
+  const confirmed = ["--endpoints-are-off", "b", "--although-not-level", "b"];
+  const retire = ["region", "retire", "b", ...confirmed, ...config];
   const asked = await settled(() => run(...retire, "--document-out", file("retire")));
   const id = requestIn(asked);
   expect(await readFile(file("retire"), "utf8")).toContain("\nin a\n");

@@ -425,10 +425,9 @@ const triggers: Readonly<Record<ActionName, Trigger>> = {
     // It is refused while the regions see each other, which a busy machine may end for a moment.
     await allWell(both());
     await command(6, ...retire);
-    const status = async () => (await holdfast("region", "status", ...config)).out;
-    await until("a's store is level", async () => /level +yes/.test(await status()));
     await both().kill("b");
-    await command(0, ...retire);
+    // A busy machine may end the lease of a's store, which is not level from then on.
+    await command(0, ...retire, "--although-not-level", "b");
   }),
   // In one region: nothing needs the other's agreement now.
   "approval.policy": bothWays(async () => {
