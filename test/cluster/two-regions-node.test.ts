@@ -30,7 +30,7 @@ afterAll(async () => {
 
 /** A node's report about itself, part by part. */
 async function verbose(node: NodeProcess): Promise<string> {
-  return (await fetch(`http://${node.host}:${node.http}/readyz?verbose`)).text();
+  return (await node.details()).join("\n");
 }
 
 async function lineIs(node: NodeProcess, pattern: RegExp): Promise<void> {

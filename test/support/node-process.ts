@@ -2,7 +2,7 @@ import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { createWriteStream, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { until } from "@holdfast/testing";
+import { answerOf, until } from "@holdfast/testing";
 import { exitCodes } from "../../packages/cli/src/terminal/exits.ts";
 import { isRunning, kill, spawnBound } from "./child.ts";
 import { program } from "./program.ts";
@@ -110,15 +110,24 @@ export class NodeProcess implements AsyncDisposable {
 
   /** The node's metrics as text. */
   async metrics(withinMs?: number): Promise<string> {
-    return (await this.#fetch("metrics", withinMs)).text();
+    return (await this.#report("metrics", withinMs)).text();
   }
 
   /** The lines of `/readyz?verbose`, one for each part. */
   async details(): Promise<readonly string[]> {
-    return (await (await this.#fetch("readyz?verbose")).text()).split("\n");
+    return (await (await this.#report("readyz?verbose")).text()).split("\n");
   }
 
-  #fetch(path: string, withinMs = patienceMs): Promise<Response> {
+  /** Asks again where a node that got nothing for seconds has closed the connection before it read the request. */
+  #report(path: string, withinMs = patienceMs): Promise<Response> {
+    const ask = () => this.#fetch(path, withinMs);
+    return answerOf(`${path} of ${this.name}`, ask, (error) => {
+      const { cause } = error as { readonly cause?: { readonly code?: unknown } };
+      return cause?.code === "UND_ERR_SOCKET" || cause?.code === "ECONNRESET";
+    });
+  }
+
+  #fetch(path: string, withinMs: number): Promise<Response> {
     const signal = AbortSignal.timeout(withinMs);
     // This makes the node print new metrics, which include what it has just done.
     const headers = { "cache-control": "no-cache" };
