@@ -3,6 +3,7 @@ import { ConnectionError } from "@holdfast/client";
 import { UnexpectedAnswer, VcenterSession } from "@holdfast/workbench";
 import { expect, test } from "vitest";
 import { say } from "../support/load.ts";
+import { steadyStore } from "../support/region.ts";
 import { startTwoRegions } from "../support/two-regions.ts";
 import { credentialsOf } from "../support/two-regions-clients.ts";
 import { allWell, vitalsOf } from "../support/vitals.ts";
@@ -88,7 +89,7 @@ async function describeKey(
 
 test(`in ${flows} new-key flows over four endpoints, with 40 ms each way between the regions, each step sees the ones before`, async () => {
   // On a busy machine changes may be acknowledged alone; such changes need not be visible at once.
-  const settings = { peer: { pushTimeoutMs: 5_000 } };
+  const settings = { peer: { pushTimeoutMs: 5_000 }, store: steadyStore };
   const shape = { instances: [instance], replicas: 1, wanMs: 40, settings };
   await using both = await startTwoRegions(shape);
   await allWell(both);
