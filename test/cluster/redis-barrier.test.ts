@@ -9,7 +9,7 @@ import { describe, expect, test } from "vitest";
 import { connectionSettings } from "../../packages/redis/src/connection/options.ts";
 import { redisConnections } from "../../packages/redis/src/connection/redis-connection.ts";
 import { acknowledged } from "../../packages/redis/src/session/barrier.ts";
-import { type RedisGroup, RedisServer, startGroup } from "../support/redis.ts";
+import { type RedisGroup, RedisServer, startGroup, storePrograms } from "../support/redis.ts";
 import {
   create,
   initStore,
@@ -113,22 +113,26 @@ test("a lease counts from the beginning of its barrier: a barrier that took long
   await made;
 });
 
-test("a barrier that the primary's own disk has not reached covers nothing", async () => {
-  // Redis flushes once a second: a barrier of a few milliseconds mostly ends before.
-  await using redis = await RedisServer.start({ config: { appendfsync: "everysec" } });
-  const settings = connectionSettings({ address: redis.address, ...patient });
-  const connection = await redisConnections.to(settings, redis.address, "test");
-  const found = new Set<boolean>();
-  for (let tries = 0; tries < 100 && !found.has(false); tries += 1) {
-    await connection.call("set", "key", String(tries));
-    found.add((await acknowledged(connection, 0, 5, () => () => undefined)).local);
-  }
-  expect(found).toContain(false);
-  expect(await acknowledged(connection, 0, 60_000, () => () => undefined)).toMatchObject({
-    local: true,
-  });
-  connection.destroy("the test is over");
-});
+// Valkey's WAITAOF says at once that the primary has it.
+test.skipIf(storePrograms !== undefined)(
+  "a barrier that the primary's own disk has not reached covers nothing (needs Redis)",
+  async () => {
+    // Redis flushes once a second: a barrier of a few milliseconds mostly ends before.
+    await using redis = await RedisServer.start({ config: { appendfsync: "everysec" } });
+    const settings = connectionSettings({ address: redis.address, ...patient });
+    const connection = await redisConnections.to(settings, redis.address, "test");
+    const found = new Set<boolean>();
+    for (let tries = 0; tries < 100 && !found.has(false); tries += 1) {
+      await connection.call("set", "key", String(tries));
+      found.add((await acknowledged(connection, 0, 5, () => () => undefined)).local);
+    }
+    expect(found).toContain(false);
+    expect(await acknowledged(connection, 0, 60_000, () => () => undefined)).toMatchObject({
+      local: true,
+    });
+    connection.destroy("the test is over");
+  },
+);
 
 describe("a frozen replica", () => {
   test("stops all promises of changes; covered records are read, and after the thaw all continues", async () => {
