@@ -58,7 +58,7 @@ async function startCluster(options: ChaosOptions, filter: PacketFilter): Promis
   }
 }
 
-/** The kinds of faults that this machine cannot make, each with what it needs. */
+/** The kinds of faults that this machine cannot make, and why: what it lacks. */
 function missingOf(
   { other }: ChaosOptions,
   { missing }: PacketFilter,

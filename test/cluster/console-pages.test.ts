@@ -17,11 +17,12 @@ import {
   browserMissing,
   browserNote,
   clickUntil,
-  doUntil,
   enter,
   openPage,
   sendDialog,
+  sendUntil,
   startBrowser,
+  tryOnce,
   unfitParts,
 } from "../support/browser.ts";
 import { ConsoleCluster } from "../support/console-cluster.ts";
@@ -83,8 +84,7 @@ browserless(`the console's pages (${browserNote})`, () => {
   /** Presses Enter at a button until something is shown. */
   const enterUntil = (shown: Locator, name: string) => {
     const button = page.getByRole("button", { name, exact: true });
-    const isShown = async () => (await shown.count()) > 0;
-    return doUntil(isShown, () => button.press("Enter", { timeout: 2000 }));
+    return sendUntil(shown, () => button.press("Enter", tryOnce));
   };
 
   /** A file that a person chooses. */

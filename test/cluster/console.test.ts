@@ -5,6 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import {
   browserMissing,
   browserNote,
+  doUntil,
   enter,
   openPage,
   sendDialog,
@@ -238,14 +239,10 @@ browserless(`the web console (${browserNote})`, () => {
       await stays.waitFor();
       await page.keyboard.press("Escape");
       expect(await violationsOf(page)).toEqual([]);
-      await until("somebody is signed in again", async () => {
-        if ((await stays.count()) === 0) return true;
-        const sent = async () => {
-          await page.locator("#token").fill(cluster.token, tryOnce);
-          await page.getByRole("button", { name: "Sign in", exact: true }).click(tryOnce);
-        };
-        await sent().catch(() => undefined);
-        return false;
+      const isIn = async () => (await stays.count()) === 0;
+      await doUntil("somebody is signed in again", isIn, async () => {
+        await page.locator("#token").fill(cluster.token, tryOnce);
+        await page.getByRole("button", { name: "Sign in", exact: true }).click(tryOnce);
       });
     };
     await context.clearCookies();

@@ -7,8 +7,7 @@ import { answerOf, until } from "@holdfast/testing";
 import { type Authority, createAuthority, type Issued } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { patiently } from "../support/admin-api.ts";
-import type { Said } from "../support/command-line.ts";
-import { commandLine } from "../support/command-line.ts";
+import { commandLine, type Said, settled } from "../support/command-line.ts";
 import { greet, greeting, isLetIn } from "../support/greeting.ts";
 import type { KmipSocket } from "../support/kmip-socket.ts";
 import { say } from "../support/load.ts";
@@ -32,11 +31,7 @@ function run(node: string, args: readonly string[]): Promise<Said> {
 
 /** Runs a command, again while it says that a busy machine keeps the node from an answer; returns what it printed. */
 async function command(node: string, ...args: readonly string[]): Promise<string> {
-  let said: Said = { code: null, out: "", err: "" };
-  await until(`holdfast ${args.join(" ")}`, async () => {
-    said = await run(node, args);
-    return said.code !== 3 || said.err;
-  });
+  const said = await settled(() => run(node, args));
   expect({ ...said, out: "" }).toEqual({ code: 0, out: "", err: "" });
   return said.out;
 }

@@ -8,8 +8,7 @@ import { answerOf, until } from "@holdfast/testing";
 import { selfSigned } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { adminClient, firstToken, patiently } from "../support/admin-api.ts";
-import type { Said } from "../support/command-line.ts";
-import { commandLine } from "../support/command-line.ts";
+import { commandLine, settled } from "../support/command-line.ts";
 import { answered, createKey, keyBytes, stateOf } from "../support/keys.ts";
 import type { NodeProcess } from "../support/node-process.ts";
 import { rootOf } from "../support/node-root.ts";
@@ -214,15 +213,9 @@ test("instance delete asks before any key becomes unreadable", async () => {
   await using vcenter = await answerOf("vCenter is let in", connect, () => true);
   await answered(() => createKey(vcenter));
 
-  const run = async (...args: readonly string[]) => {
-    let said: Said = { code: null, out: "", err: "" };
-    await until("an answer to instance delete", async () => {
-      said = await commandLine(["instance", "delete", "kept", ...args, ...site], {
-        env: { XDG_CONFIG_HOME: folder },
-      });
-      return said.code !== 3 || said.err;
-    });
-    return said;
+  const run = (...args: readonly string[]) => {
+    const env = { XDG_CONFIG_HOME: folder };
+    return settled(() => commandLine(["instance", "delete", "kept", ...args, ...site], { env }));
   };
   const refused = await run();
   expect(refused).toMatchObject({ code: 6, out: "" });

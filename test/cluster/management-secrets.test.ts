@@ -10,8 +10,7 @@ import { freePort, until } from "@holdfast/testing";
 import { selfSigned } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { adminClient, firstToken, oneTimeToken, patiently } from "../support/admin-api.ts";
-import type { Said } from "../support/command-line.ts";
-import { commandLine, holdfast } from "../support/command-line.ts";
+import { commandLine, holdfast, settled } from "../support/command-line.ts";
 import { type KeyManager, startKeyManager } from "../support/key-protect/index.ts";
 import { openRoot } from "../support/key-protect/root.ts";
 import { answered, registerKey } from "../support/keys.ts";
@@ -298,14 +297,13 @@ async function run(...args: readonly string[]) {
   const env = { HOLDFAST_URL: `https://${host}:${admin}`, HOLDFAST_CA: join(folder, "ca.pem") };
   const token = args.includes("--token-file") ? [] : ["--token-file", join(folder, "token")];
   const all = [...args, ...token, "--json"];
-  let said: Said = { code: null, out: "", err: "" };
-  // Code 3 means to try again: on a busy machine a node may have no lease for a moment.
-  await until(`holdfast ${args.join(" ")}`, async () => {
-    said = await watched(() => commandLine(all, { env: { ...env, XDG_CONFIG_HOME: folder } }));
+  return settled(async () => {
+    const said = await watched(() =>
+      commandLine(all, { env: { ...env, XDG_CONFIG_HOME: folder } }),
+    );
     told.push(said.out, said.err);
-    return said.code !== 3 || said.err;
+    return said;
   });
-  return said;
 }
 
 async function done(...args: readonly string[]): Promise<Readonly<Record<string, unknown>>> {

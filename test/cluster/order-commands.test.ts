@@ -7,8 +7,12 @@ import { type Issued, selfSigned } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { stringify } from "yaml";
 import { firstToken } from "../support/admin-api.ts";
-import type { Said } from "../support/command-line.ts";
-import { commandLine, type Surroundings } from "../support/command-line.ts";
+import {
+  commandLine,
+  type Said,
+  type Surroundings,
+  settled as untilSettled,
+} from "../support/command-line.ts";
 import { type Region, startRegion } from "../support/region.ts";
 
 let region: Region;
@@ -49,13 +53,8 @@ async function write(name: string, content: string): Promise<string> {
 }
 
 /** Runs a command that must end with another code than 3, which means to try again, as on a busy machine. */
-async function settled(...args: readonly string[]): Promise<Said> {
-  let said: Said = { code: null, out: "", err: "" };
-  await until(`holdfast ${args.join(" ")}`, async () => {
-    said = await run(args);
-    return said.code !== 3 || said.err;
-  });
-  return said;
+function settled(...args: readonly string[]): Promise<Said> {
+  return untilSettled(() => run(args));
 }
 
 /** Runs a command as a user whose profiles are in the folder. */

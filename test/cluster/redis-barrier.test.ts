@@ -17,6 +17,7 @@ import {
   type OpenStore,
   openNewStore,
   openStore,
+  patientConnection,
   patientOptions,
 } from "../support/redis-store.ts";
 
@@ -35,10 +36,7 @@ function insisted<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
 }
 
 /** A busy machine gives the test nothing for a while: what should last must last longer, and other tests wait for the end. */
-const patient = {
-  ...{ connectTimeoutMs: 30_000, commandTimeoutMs: 30_000 },
-  ...{ storeLeaseMs: 8_000, markerMs: 1_000 },
-};
+const patient = { ...patientConnection, storeLeaseMs: 8_000, markerMs: 1_000 };
 
 async function inState(store: RedisStore, state: string): Promise<void> {
   await until(`state ${state}`, () => store.state() === state);

@@ -144,7 +144,7 @@ async function under(kind: string, of: readonly string[] = names): Promise<void>
 const withoutStore = /store does not answer|not safe yet|other region/;
 
 function isBusy(error: unknown): boolean {
-  // Without its lease a node lets nobody in. A late answer is none of this.
+  // A node without its lease refuses connections. An answer that comes late is another fault.
   if (error instanceof ConnectionError) return error.failure !== "timeout";
   return error instanceof KmipClientError && withoutStore.test(String(error));
 }

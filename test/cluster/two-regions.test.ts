@@ -52,7 +52,7 @@ async function acknowledgedAlone(): Promise<number> {
   return vitals.reduce((sum, { alone }) => sum + alone, 0);
 }
 
-/** What a client is told of a key by a node that can ask both regions. */
+/** A node's answer about a key, once it can ask both regions. */
 function toldByBoth(client: KmipClient, id: string): Promise<string> {
   return told(answered(() => keyBytes(client, id)));
 }
@@ -71,7 +71,7 @@ async function destroyed(client: KmipClient, id: string): Promise<void> {
   expect(await told(answered(destroy))).toMatch(isOver);
 }
 
-/** What a Destroy is told that has succeeded, or comes after one that has. */
+/** The answers to a Destroy that has succeeded, or to one after it. */
 const isOver = /^answered$|the object was destroyed/;
 
 /** Makes a key at a node and activates it. */

@@ -78,22 +78,25 @@ export async function enter(
 
 /** Does something again until it has had its effect: a busy machine may keep the node from doing it. */
 export async function doUntil(
+  what: string,
   isDone: () => Promise<boolean>,
   act: () => Promise<unknown>,
 ): Promise<void> {
-  await until("the node has done it", async () => {
+  await until(what, async () => {
     if (await isDone()) return true;
     await act().catch(() => undefined);
     return false;
   });
 }
 
-/** The same for a button, until something is shown. */
+/** Sends a form, again while it is refused, until something is in sight. */
+export function sendUntil(shown: Locator, send: () => Promise<unknown>): Promise<void> {
+  return doUntil("the form is sent", async () => (await shown.count()) > 0, send);
+}
+
+/** The same by a button. */
 export function clickUntil(shown: Locator, button: Locator): Promise<void> {
-  return doUntil(
-    async () => (await shown.count()) > 0,
-    () => button.click({ timeout: 2000 }),
-  );
+  return sendUntil(shown, () => button.click(tryOnce));
 }
 
 /** Sends the form of the dialog that a click opened, again while it is refused, until the dialog is closed. */
@@ -102,20 +105,8 @@ export async function sendDialog(page: Page, name: string): Promise<void> {
   // It opens a moment after the click.
   await dialog.waitFor();
   const buttons = dialog.getByRole("button", { name: new RegExp(`^(${name}|Close)$`) });
-  await until(`the dialog ${name} is closed`, async () => {
-    if ((await dialog.count()) === 0) return true;
-    await buttons.click(tryOnce).catch(() => undefined);
-    return false;
-  });
-}
-
-/** Sends a form, again while it is refused, until something is in sight. */
-export async function sendUntil(shown: Locator, send: () => Promise<unknown>): Promise<void> {
-  await until("the form is sent", async () => {
-    if ((await shown.count()) > 0) return true;
-    await send().catch(() => undefined);
-    return false;
-  });
+  const isClosed = async () => (await dialog.count()) === 0;
+  await doUntil(`the dialog ${name} is closed`, isClosed, () => buttons.click(tryOnce));
 }
 
 /** Sends the form of the open dialog, again while it is refused; looks at what it shows after that, and closes it. */
@@ -126,11 +117,8 @@ export async function sendForm(
   const dialog = page.getByRole("dialog");
   const sends = dialog.locator("button[type=submit]");
   const closes = dialog.getByRole("button", { name: "Close" });
-  await until("the form is sent", async () => {
-    if ((await dialog.count()) === 0 || (await closes.count()) > 0) return true;
-    await sends.click(tryOnce).catch(() => undefined);
-    return false;
-  });
+  const isSent = async () => (await dialog.count()) === 0 || (await closes.count()) > 0;
+  await doUntil("the form is sent", isSent, () => sends.click(tryOnce));
   if ((await closes.count()) > 0) {
     await shown?.(dialog);
     await closes.click();

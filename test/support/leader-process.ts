@@ -8,7 +8,7 @@ import { RedisLeaderLock, type RedisStore } from "@holdfast/redis";
 import { type DutyContext, Leader } from "@holdfast/regions";
 import { until } from "@holdfast/testing";
 import { kill } from "./child.ts";
-import { openStore, systemClock, systemIds } from "./redis-store.ts";
+import { openStore, patientConnection, systemClock, systemIds } from "./redis-store.ts";
 
 /** One line of output of a leader's process. */
 export interface LeaderLine {
@@ -93,12 +93,7 @@ async function write(store: RedisStore, { epoch }: DutyContext): Promise<void> {
 }
 
 async function main([address = "", ...urls]: readonly string[]): Promise<void> {
-  // A busy machine may give Redis nothing for long.
-  const { store } = await openStore({
-    address,
-    connectTimeoutMs: 30_000,
-    commandTimeoutMs: 30_000,
-  });
+  const { store } = await openStore({ address, ...patientConnection });
   const lock = await RedisLeaderLock.open({ urls });
   const leader = new Leader({
     lock,

@@ -7,7 +7,7 @@ import { type Entry, Ledger, rankOf } from "./ledger.ts";
 import { seeded } from "./random.ts";
 import type { Region } from "./region.ts";
 
-/** The longest time for a request, whatever happens to the region; pauses of the machine do not count. */
+/** No request may take longer, whatever happens to the region. Pauses of the machine are subtracted. */
 const answerBoundMs = 5_000;
 
 const active = rankOf("Active");

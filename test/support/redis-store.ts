@@ -63,7 +63,7 @@ export type OpenOptions = Omit<RedisStoreOptions, Defaulted> &
   Partial<Pick<RedisStoreOptions, Defaulted>>;
 
 /** Bounds of a connection that a machine busy with other work does not meet. */
-const patientConnection = { connectTimeoutMs: 30_000, commandTimeoutMs: 30_000 };
+export const patientConnection = { connectTimeoutMs: 30_000, commandTimeoutMs: 30_000 };
 
 /** Bounds of a store that such a machine does not meet; its markers come as often as a node's. */
 export const patientOptions = {

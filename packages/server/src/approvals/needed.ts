@@ -416,7 +416,7 @@ function isRevoked(
   return stateOf(due(facts, planned, seconds, "")) === "Active";
 }
 
-/** Whether an object ends sooner than was known. That one becomes final too soon, `firstSight` sees. */
+/** Whether an object ends sooner than was known. `firstSight` refuses one that becomes final too soon. */
 function endsSooner(known: Facts | undefined, after: Facts): boolean {
   if (known?.destroyed !== undefined) return false;
   const until = known && pendingDestruction(known)?.until;

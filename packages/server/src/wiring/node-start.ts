@@ -1,10 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
-import {
-  type InstanceKeyRing,
-  ObjectInstances,
-  type OwnStore,
-  StoreUnavailable,
-} from "@holdfast/engine";
+import { type InstanceKeyRing, ObjectInstances, StoreUnavailable } from "@holdfast/engine";
+import { filledOnce } from "../approvals/join-rules.ts";
 import { OperatorError } from "../base/operator-error.ts";
 import { InstanceKeeper } from "../management/instances/instance-keeper.ts";
 import { defaultRootPlace } from "../roots/root-settings.ts";
@@ -40,19 +36,15 @@ export async function openInstances(
     observe,
   });
   opened.adopt(keeper, (one) => one.close());
+  const isFilled = filledOnce(own);
   await keeper.ensureAll().catch(async (error: unknown) => {
     const passes =
       error instanceof StoreUnavailable ||
-      (error instanceof OperatorError && (await isFilling(own)));
+      (error instanceof OperatorError && !(await isFilled().catch(() => true)));
     if (config.peer !== undefined && passes) return;
     throw startFault(error, config.store, configFile);
   });
   return keeper;
-}
-
-/** Whether the store was never level with the other region's. */
-async function isFilling(own: Pick<OwnStore, "levels">): Promise<boolean> {
-  return (await own.levels().catch(() => undefined))?.reached === 0;
 }
 
 /** Waits until the node can serve, for a bounded time. */
