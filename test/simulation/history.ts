@@ -108,7 +108,11 @@ class History {
     this.#random = this.#world.random.fork();
   }
 
-  async run(): Promise<void> {
+  run(): Promise<void> {
+    return this.#play().catch(this.#world.crashed);
+  }
+
+  async #play(): Promise<void> {
     const { scheduler, recorder } = this.#world;
     const failed = (): boolean => this.#world.failure !== undefined;
     await scheduler.run(startMaxMs, () => failed() || this.#open() === undefined);

@@ -1,3 +1,5 @@
+import { Violation } from "./checker.ts";
+
 interface Scheduled {
   readonly atMs: number;
   readonly order: number;
@@ -5,6 +7,8 @@ interface Scheduled {
   run: (() => void) | undefined;
 }
 
+/** A history has about 1,400 events that wait. With more than this, requests make requests without end. */
+const waitingMax = 20_000;
 /** Fewer cancelled events than this stay in the heap until their time. */
 const cancelledMin = 256;
 
@@ -42,12 +46,13 @@ export class Scheduler {
     this.#stirred = true;
   }
 
-  /** Lets time pass until `untilMs`, or until `done` returns true. */
+  /** Lets time pass until `untilMs`, or until `done` returns true. Rejects with a `Violation` where too many events wait. */
   async run(untilMs: number, done: () => boolean = () => false): Promise<void> {
     await idle();
     for (;;) {
       const next = this.#heap[0];
       if (next === undefined || next.atMs > untilMs || done()) break;
+      if (this.#heap.length > waitingMax) throw new Violation("requests make requests without end");
       this.#pop();
       const { run } = next;
       if (run === undefined) {
