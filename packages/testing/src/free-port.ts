@@ -14,10 +14,13 @@ export async function freePort(host = "127.0.0.1"): Promise<number> {
 
 const candidates = ports();
 
+/** Workers of a run: more than the configuration of the tests allows share ports. */
+const workersMax = 4;
+
 /** The workers of a run share no port, and each process begins at a random port. */
 function* ports(): Generator<number, never> {
-  const count = 10_000;
-  const first = 12_000 + (Number(process.env["VITEST_POOL_ID"] ?? 0) % 2) * count;
+  const count = 20_000 / workersMax;
+  const first = 12_000 + (Number(process.env["VITEST_POOL_ID"] ?? 0) % workersMax) * count;
   const start = randomInt(count);
   for (let step = 0; ; step++) yield first + ((start + step) % count);
 }
