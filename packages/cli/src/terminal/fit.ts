@@ -56,21 +56,25 @@ function unitWidth(segment: string): number {
   return twice.test(segment) ? 2 : 1;
 }
 
+/** The beginning of a text that takes at most `width` columns; empty if its first character is wider. */
+function start(text: string, width: number): string {
+  let used = 0;
+  for (const { segment, index } of segmenter.segment(text)) {
+    used += unitWidth(segment);
+    if (used > width) return text.slice(0, index);
+  }
+  return text;
+}
+
 /** A text that takes exactly `width` columns; "…" shows that it was cut. */
 export function padded(text: string, width: number): string {
   const own = widthOf(text);
   if (own <= width) return text + " ".repeat(width - own);
-  let line = "";
-  let used = 0;
-  for (const { segment } of segmenter.segment(text)) {
-    if (used + unitWidth(segment) > width - 1) break;
-    line += segment;
-    used += unitWidth(segment);
-  }
-  return `${line}…${" ".repeat(Math.max(0, width - 1 - used))}`;
+  const line = start(text, width - 1);
+  return `${line}…${" ".repeat(Math.max(0, width - 1 - widthOf(line)))}`;
 }
 
-/** A text as lines of at most `width` characters, broken between words if possible. */
+/** A text as lines of at most `width` columns, broken between words if possible. */
 export function wrapped(text: string, width: number): readonly string[] {
   const lines: string[] = [];
   let line = "";
@@ -82,9 +86,9 @@ export function wrapped(text: string, width: number): readonly string[] {
     }
     if (line !== "") lines.push(line);
     line = word;
-    while (line.length > width) {
-      lines.push(line.slice(0, width));
-      line = line.slice(width);
+    for (let part = start(line, width); part !== "" && part !== line; part = start(line, width)) {
+      lines.push(part);
+      line = line.slice(part.length);
     }
   }
   return line === "" && lines.length > 0 ? lines : [...lines, line];

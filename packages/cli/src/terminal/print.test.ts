@@ -224,6 +224,14 @@ describe("one object for people", () => {
   });
 });
 
+test("a text without spaces breaks by the columns that it takes", () => {
+  const reason = "\u9375".repeat(30);
+  const lines = thingLines({ reason }, 40);
+  expect(lines).toEqual([`reason  ${"\u9375".repeat(16)}`, `        ${"\u9375".repeat(14)}`]);
+  // No character is cut into halves.
+  expect(thingLines({ reason: "\u{1f511}".repeat(9) }, 13).join("")).not.toMatch(/\p{Cs}/u);
+});
+
 test("a State is spelled as KMIP prints it, in lists and objects", () => {
   const item = { state: "PreActive", keys: { PreActive: 2, Active: 1 } };
   const { lines } = listLines([item], { columns: ["STATE=state", "KEYS=keys"] });
