@@ -1,4 +1,5 @@
-import { gap, padded } from "../terminal/fit.ts";
+import { printable } from "@holdfast/admin/approval-text";
+import { gap, padded, widthOf } from "../terminal/fit.ts";
 import type { Figures, NodeFigures } from "./figures.ts";
 
 /** The size of a terminal; without `rows`, the number of lines is not limited. */
@@ -76,7 +77,10 @@ function summaryOf(figures: Figures): readonly string[] {
 function tableOf(nodes: readonly NodeFigures[], room: Room): readonly string[] {
   const rows = nodes.map(cellsOf);
   const widths = headings.map((heading, at) =>
-    Math.max(heading.length, ...rows.map((row) => row[at]?.text.length ?? 0)),
+    Math.min(
+      room.columns,
+      Math.max(heading.length, ...rows.map((row) => widthOf(row[at]?.text ?? ""))),
+    ),
   );
   let shown = headings.length;
   const width = () => widths.slice(0, shown).reduce((sum, one) => sum + one, (shown - 1) * gap);
@@ -84,7 +88,7 @@ function tableOf(nodes: readonly NodeFigures[], room: Room): readonly string[] {
   const render = (cells: readonly Cell[]) =>
     cells
       .slice(0, shown)
-      .map(({ text, level }, at) => painted(text.padEnd(widths[at] ?? 0), level, room))
+      .map(({ text, level }, at) => painted(padded(text, widths[at] ?? 0), level, room))
       .join(" ".repeat(gap))
       .trimEnd();
   return [headings.map((text): Cell => ({ text })), ...rows].map((cells) => render(cells));
@@ -93,8 +97,8 @@ function tableOf(nodes: readonly NodeFigures[], room: Room): readonly string[] {
 function cellsOf(one: NodeFigures): readonly Cell[] {
   const { region, node, state, store, leads, seesOther } = one;
   const names: readonly Cell[] = [
-    { text: node },
-    { text: region },
+    { text: printable(node) },
+    { text: printable(region) },
     { text: state, level: state === "serves" ? "good" : "bad" },
   ];
   if (state === "is silent") return names;
@@ -116,7 +120,7 @@ function cellsOf(one: NodeFigures): readonly Cell[] {
 }
 
 function line(room: Room, { text, level }: Cell): string {
-  return painted(padded(text, room.columns).trimEnd(), level, room);
+  return painted(padded(printable(text), room.columns).trimEnd(), level, room);
 }
 
 function painted(text: string, level: Level = "plain", { colour }: Room): string {

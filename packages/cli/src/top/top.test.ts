@@ -1,5 +1,6 @@
 import { objectives } from "@holdfast/server";
 import { describe, expect, test } from "vitest";
+import { widthOf } from "../terminal/fit.ts";
 import { figuresOf, ownFaults, type Watched } from "./figures.ts";
 import { quantile, rate, readScrape } from "./scrape.ts";
 import { screenOf } from "./screen.ts";
@@ -141,6 +142,18 @@ describe("the screen", () => {
     expect(lines[0]).toBe("Holdfast  now  0 of 40 nodes answer");
     expect(lines[2]).toBe("✗ a0 does not answer");
     expect(lines.join("\n")).toContain("more are wrong");
+  });
+
+  test("escapes what a label or a name brings, and keeps its columns", () => {
+    const end =
+      'holdfast_certificate_not_after_seconds{subject="CN=\x1b[2J\u009b\u202e\\n✗ all"} 1';
+    const odd = watched(`\u65e5\u672c\x1b]52;c;eA==\x07${"x".repeat(200)}`, true, end);
+    const lines = screenOf(figuresOf([odd], nowMs), "now", room);
+    expect(lines.join("\n")).not.toMatch(/[^\n\P{C}]/u);
+    const at = lines.findIndex((line) => line.startsWith("NODE"));
+    expect(lines[at + 1]).toMatch(/^\u65e5\u672c\\u001b\]52;c;eA==\\u0007x+…$/);
+    expect(widthOf(lines[at + 1] ?? "")).toBe(room.columns);
+    expect(lines.join("\n")).toContain("certificate CN=\\u001b[2J\\u009b\\u202e\\u000a✗ all ends");
   });
 
   test("has escape sequences only with colour", () => {
