@@ -5,7 +5,8 @@ import { machine } from "@holdfast/server/machine";
 import type { Command } from "commander";
 import { addSiteOptions, type SiteOptions, withAdmin } from "./sites/site.ts";
 import { Failure, reasonOf } from "./terminal/failure.ts";
-import { say, sayJson } from "./terminal/output.ts";
+import { say } from "./terminal/lines.ts";
+import { sayJson } from "./terminal/output.ts";
 
 interface BundleOptions extends SiteOptions {
   readonly config: string;

@@ -24,7 +24,8 @@ import { withConfig } from "../server/node.ts";
 import { firstLine } from "../sites/root-option.ts";
 import { ask, canAsk } from "../terminal/ask.ts";
 import { Failure, readGiven, writeNew } from "../terminal/failure.ts";
-import { plain, say } from "../terminal/output.ts";
+import { say } from "../terminal/lines.ts";
+import { plain } from "../terminal/output.ts";
 
 interface Draft {
   readonly approvals: string;

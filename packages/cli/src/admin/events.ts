@@ -1,7 +1,8 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { type AdminClient, AdminProblem, type Layout } from "@holdfast/admin";
 import { Failure } from "../terminal/failure.ts";
-import { type Json, say } from "../terminal/output.ts";
+import { complain, say } from "../terminal/lines.ts";
+import type { Json } from "../terminal/output.ts";
 import type { Operation } from "./build.ts";
 import { fieldsOf, optionOf } from "./fields.ts";
 import { patiently } from "./patience.ts";
@@ -91,7 +92,7 @@ export function sayMissing(
   for (const { region, reason } of missing) {
     if (reported.has(region)) continue;
     reported.add(region);
-    process.stderr.write(`holdfast: the events of region ${region} are missing: ${reason}\n`);
+    complain(`the events of region ${region} are missing: ${reason}`);
   }
 }
 

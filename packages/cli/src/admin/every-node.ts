@@ -8,6 +8,7 @@ import {
 } from "@holdfast/admin";
 import { newestCertificates } from "@holdfast/admin/server-certificates";
 import { clientOptionsOf, type SiteOptions } from "../sites/site.ts";
+import { complain } from "../terminal/lines.ts";
 import { type Json, sayJson } from "../terminal/output.ts";
 import type { Operation } from "./build.ts";
 import { type ShowOptions, showList } from "./show.ts";
@@ -36,7 +37,7 @@ export async function showServerCertificates(
   if (faults.length === urls.length) throw faults[0];
   for (const fault of faults) {
     if (!(fault instanceof AdminUnreachable) && !(fault instanceof AdminProblem)) throw fault;
-    process.stderr.write(`holdfast: a node cannot be asked: ${fault.message}\n`);
+    complain(`a node cannot be asked: ${fault.message}`);
   }
   if (options.json === true) return sayJson({ items } as unknown as Json);
   const rows = items.map((item) => ({ ...item, told: item.asked ? "" : toldText(item) }));

@@ -5,7 +5,7 @@ import { parseRoot, rootForms, rootsByRegion } from "../sites/root-option.ts";
 import { addSiteOptions, type SiteOptions, withAdmin } from "../sites/site.ts";
 import { eachDespiteFailures, failuresMax } from "../terminal/each.ts";
 import { Failure, reasonOf } from "../terminal/failure.ts";
-import { say } from "../terminal/output.ts";
+import { say } from "../terminal/lines.ts";
 import { collect } from "./build.ts";
 import { patiently } from "./patience.ts";
 import { untilTrue } from "./wait.ts";

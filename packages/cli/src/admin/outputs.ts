@@ -1,6 +1,7 @@
 import { writeFileSync } from "node:fs";
 import type { CommandRow } from "@holdfast/admin";
 import { reasonOf, refuseExisting } from "../terminal/failure.ts";
+import { complain } from "../terminal/lines.ts";
 import { type Json, plain } from "../terminal/output.ts";
 import { camel } from "./fields.ts";
 
@@ -46,7 +47,7 @@ export function keepOutputs(outputs: readonly Output[], answer: Thing): Thing {
       // The service shows a secret only once: it is printed, so that it is not lost.
       const code = error instanceof Error && "code" in error ? String(error.code) : "";
       const what = faults[code] ?? reasonOf(error);
-      process.stderr.write(`holdfast: --${option} ${path}: ${what}; printed instead\n`);
+      complain(`--${option} ${path}: ${what}; printed instead`);
     }
   }
   return rest;

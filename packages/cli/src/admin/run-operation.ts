@@ -9,7 +9,8 @@ import { firstLine, parseRoot, rootsByRegion } from "../sites/root-option.ts";
 import { type SiteOptions, withAdmin } from "../sites/site.ts";
 import { ask, askSecret, canAsk } from "../terminal/ask.ts";
 import { Failure, readGiven, reasonOf } from "../terminal/failure.ts";
-import { type Json, say } from "../terminal/output.ts";
+import { complain, say } from "../terminal/lines.ts";
+import type { Json } from "../terminal/output.ts";
 import type { Operation } from "./build.ts";
 import { followEvents, listEvents, refuseWithFollow, sayMissing } from "./events.ts";
 import { showServerCertificates } from "./every-node.ts";
@@ -90,7 +91,7 @@ async function carriedOut(
     const detail = error.message.replace(`${when}=true and ${field}=NAME`, hint);
     const refused = new AdminProblem(error.status, { ...error.document, detail }, undefined);
     if (!canAsk()) throw refused;
-    process.stderr.write(`holdfast: ${reasonOf(refused)}\n`);
+    complain(reasonOf(refused));
     const query = { ...sent.query, [when]: "true", [field]: await typedAgain(wanted) };
     return (await client.call(name, { ...sent, query }, optionsOf(given))) as Thing;
   }
@@ -243,7 +244,7 @@ async function orphans(
       `none of the ${total} identifiers names a key of this instance, so every key would be an orphan; is it the right list, and the right instance?`,
     );
   }
-  process.stderr.write(`holdfast: ${total} given, ${matched} matched\n`);
+  complain(`${total} given, ${matched} matched`);
   if (given.json === true && given["all"] === true) {
     for (const item of items) say(JSON.stringify(item));
     return;

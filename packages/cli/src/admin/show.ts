@@ -1,5 +1,6 @@
 import type { Layout } from "@holdfast/admin";
-import { type Json, plain, say, sayJson } from "../terminal/output.ts";
+import { complain, say } from "../terminal/lines.ts";
+import { type Json, plain, sayJson } from "../terminal/output.ts";
 import { listLines, thingLines } from "../terminal/print.ts";
 import type { Operation } from "./build.ts";
 import { blockLines, withoutBlocks } from "./outputs.ts";
@@ -44,19 +45,18 @@ export function showList(
   options: ShowOptions,
   earlier?: readonly unknown[],
 ): void {
-  if (items.length === 0 && earlier === undefined)
-    process.stderr.write(`holdfast: no ${layout.of}\n`);
+  if (items.length === 0 && earlier === undefined) complain(`no ${layout.of}`);
   const { lines, cut } = listLines([...(earlier ?? []), ...items], layout, screenWidth(options));
   say(earlier === undefined ? lines : lines.slice(1 + earlier.length));
   if (cut.length > 0 && earlier === undefined) {
-    process.stderr.write(`holdfast: --wide shows all of ${cut.join(", ")}\n`);
+    complain(`--wide shows all of ${cut.join(", ")}`);
   }
 }
 
 /** What to know about a list as a whole. */
 function showNotes(notes: Json | undefined): void {
   if (!Array.isArray(notes)) return;
-  for (const note of notes) process.stderr.write(`holdfast: ${plain(note as Json)}\n`);
+  for (const note of notes) complain(plain(note as Json));
 }
 
 /** Says how to get the next page, if there is one. A cursor is wider than a terminal. */
@@ -66,7 +66,7 @@ export function showNext(cursor: Json | undefined, options: ShowOptions): void {
     screenWidth(options) === undefined
       ? `more with --cursor ${String(cursor)}, or --all`
       : "more with --all; --wide shows the cursor";
-  process.stderr.write(`holdfast: ${text}\n`);
+  complain(text);
 }
 
 const states: readonly Json[] = ["failed", "warning"];

@@ -2,6 +2,7 @@ import { X509Certificate } from "node:crypto";
 import { type AdminClient, AdminProblem, problems } from "@holdfast/admin";
 import { fingerprintOf } from "@holdfast/server/certificates";
 import { reasonOf } from "../terminal/failure.ts";
+import { complain } from "../terminal/lines.ts";
 import type { ActualInstance, Step } from "./apply-plan.ts";
 
 /**
@@ -29,7 +30,7 @@ export async function checkSteps(
   const [first, ...others] = refusals;
   if (first === undefined) return;
   for (const { step, error } of others) {
-    process.stderr.write(`holdfast: ${step.text}: ${reasonOf(error)}\n`);
+    complain(`${step.text}: ${reasonOf(error)}`);
   }
   throw named(first.error, `${first.step.text}: ${reasonOf(first.error)}; nothing was changed`);
 }

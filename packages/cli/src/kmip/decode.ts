@@ -2,7 +2,7 @@ import { names } from "@holdfast/kmip";
 import { decode, defaultLimits, print, TtlvError } from "@holdfast/ttlv";
 import type { Command } from "commander";
 import { Failure, readGiven, reasonOf } from "../terminal/failure.ts";
-import { say } from "../terminal/output.ts";
+import { say } from "../terminal/lines.ts";
 
 interface DecodeOptions {
   readonly hex?: string | true;

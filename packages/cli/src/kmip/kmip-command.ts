@@ -2,7 +2,8 @@ import type { KmipClient } from "@holdfast/client";
 import type { Command } from "commander";
 import { identifier } from "../admin/values.ts";
 import { type ConnectOptions, withClient } from "../sites/connect.ts";
-import { type Json, say, sayJson } from "../terminal/output.ts";
+import { say } from "../terminal/lines.ts";
+import { type Json, sayJson } from "../terminal/output.ts";
 
 /** What a command answers: for people, and for programs. */
 export interface Answer {

@@ -3,7 +3,7 @@ import { KmipError, type ObjectTypeName } from "@holdfast/kmip";
 import { OperatorError } from "@holdfast/server/operator-error";
 import { eachOf } from "../terminal/each.ts";
 import { Failure, reasonOf } from "../terminal/failure.ts";
-import { say } from "../terminal/output.ts";
+import { say } from "../terminal/lines.ts";
 import {
   failedLines,
   type ReportFile,

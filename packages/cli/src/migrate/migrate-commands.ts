@@ -6,7 +6,7 @@ import { identifier } from "../admin/values.ts";
 import { countOf } from "../sites/connect.ts";
 import { addSiteOptions, type SiteOptions, withAdmin } from "../sites/site.ts";
 import { refuseExisting } from "../terminal/failure.ts";
-import { say } from "../terminal/output.ts";
+import { say } from "../terminal/lines.ts";
 import { exportAll, exportSubject } from "./export.ts";
 import { type Plan, type PlanRow, readPlan } from "./files/plan-file.ts";
 import { ReportFile } from "./files/report-file.ts";
@@ -144,7 +144,7 @@ function addRun(parent: Command): void {
     if (given.dryRun === true) {
       const lines = ReportFile.read(reportPath, subject);
       const open = openRows(read.rows, lines);
-      if (open.length > 0) say(open.map(moveLine).join("\n"));
+      if (open.length > 0) say(open.map(moveLine));
       say(`${open.length} objects would be moved to ${read.header.instance.name}`);
       return;
     }

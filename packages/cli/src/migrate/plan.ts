@@ -3,7 +3,7 @@ import { printable } from "@holdfast/admin/approval-text";
 import { OperatorError } from "@holdfast/server/operator-error";
 import { eachOf } from "../terminal/each.ts";
 import { Failure } from "../terminal/failure.ts";
-import { say } from "../terminal/output.ts";
+import { say } from "../terminal/lines.ts";
 import { listLines } from "../terminal/print.ts";
 import { type PlanRow, writePlan } from "./files/plan-file.ts";
 import { countFault } from "./inventory.ts";

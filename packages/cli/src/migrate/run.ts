@@ -6,7 +6,7 @@ import { OperatorError } from "@holdfast/server/operator-error";
 import type { Item } from "@holdfast/ttlv";
 import { eachOf } from "../terminal/each.ts";
 import { Failure, reasonOf } from "../terminal/failure.ts";
-import { say } from "../terminal/output.ts";
+import { say } from "../terminal/lines.ts";
 import { type Plan, type PlanRow, targetId } from "./files/plan-file.ts";
 import { failedLines, type ReportFile, type ReportLine } from "./files/report-file.ts";
 import { importAll, type Ready, type Result, readyOf, sentMax } from "./importer.ts";

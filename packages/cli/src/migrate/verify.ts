@@ -4,7 +4,7 @@ import { OperatorError } from "@holdfast/server/operator-error";
 import type { Item } from "@holdfast/ttlv";
 import { eachOf } from "../terminal/each.ts";
 import { Failure } from "../terminal/failure.ts";
-import { say } from "../terminal/output.ts";
+import { say } from "../terminal/lines.ts";
 import { type Plan, type PlanRow, targetId } from "./files/plan-file.ts";
 import type { ReportLine } from "./files/report-file.ts";
 import { isDropped, relinked } from "./importer.ts";

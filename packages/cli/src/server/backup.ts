@@ -2,6 +2,7 @@ import type { RestoreWish, Said } from "@holdfast/server/backup";
 import { machine } from "@holdfast/server/machine";
 import type { Command } from "commander";
 import { Failure } from "../terminal/failure.ts";
+import { say } from "../terminal/lines.ts";
 import { type ApprovalOptions, approvalsOf, withApprovals } from "./approval-options.ts";
 import { withConfig } from "./node.ts";
 
@@ -23,14 +24,14 @@ export function addBackup(program: Command): void {
     .description("Back up the region's store into a new file, while it is in use.")
     .action(async (file: string, { config }: WithConfig) => {
       const { createCommand } = await import("@holdfast/server/backup");
-      say(await createCommand(config, machine, file));
+      conclude(await createCommand(config, machine, file));
     });
   withConfig(parent.command("verify").argument("<file>", "the backup"))
     .description("Prove that a backup can be restored: restore it into a private Redis, open keys.")
     .option("--keys <number>", "how many keys to open", String(keysDefault))
     .action(async (file: string, { config, keys }: WithConfig & { readonly keys: string }) => {
       const { verifyCommand } = await import("@holdfast/server/backup");
-      say(await verifyCommand(config, machine, file, countOf(keys)));
+      conclude(await verifyCommand(config, machine, file, countOf(keys)));
     });
   withApprovals(withConfig(parent.command("restore").argument("<file>", "the backup")))
     .description("Show what a restore would do; with --apply, join the backup into the store.")
@@ -47,7 +48,7 @@ export function addBackup(program: Command): void {
     .action(async (file: string, options: WithConfig & RestoreWish & ApprovalOptions) => {
       const { restoreCommand } = await import("@holdfast/server/backup");
       const wish = { ...options, ...approvalsOf(options) };
-      say(await restoreCommand(options.config, machine, file, wish));
+      conclude(await restoreCommand(options.config, machine, file, wish));
     });
 }
 
@@ -55,7 +56,7 @@ function addKey(parent: Command): void {
   withConfig(parent.command("init").description("Make backup.keyFile.")).action(
     async ({ config }: WithConfig) => {
       const { initKey } = await import("@holdfast/server/backup");
-      process.stdout.write(`${await initKey(config, machine)}\n`);
+      say(await initKey(config, machine));
     },
   );
   withConfig(
@@ -64,12 +65,12 @@ function addKey(parent: Command): void {
       .description("Add a version, under which backups are sealed from now on."),
   ).action(async ({ config }: WithConfig) => {
     const { rotateKey } = await import("@holdfast/server/backup");
-    process.stdout.write(`${await rotateKey(config, machine)}\n`);
+    say(await rotateKey(config, machine));
   });
 }
 
-function say({ lines, ok }: Said): void {
-  process.stdout.write(lines.map((line) => `${line}\n`).join(""));
+function conclude({ lines, ok }: Said): void {
+  say(lines);
   if (!ok) process.exitCode = 1;
 }
 

@@ -3,6 +3,7 @@ import { machine } from "@holdfast/server/machine";
 import type { FaultName, PeerNode, StartOptions } from "@holdfast/workbench";
 import { type Command, InvalidArgumentError } from "commander";
 import { Failure } from "../terminal/failure.ts";
+import { say } from "../terminal/lines.ts";
 
 interface Where {
   readonly dir?: string;
@@ -11,8 +12,7 @@ interface Where {
 /** `holdfast dev …`: tries Holdfast on one machine. Each command loads the workbench when it runs. */
 export function addDev(program: Command): void {
   const dev = program.command("dev").description("Try Holdfast on this machine.");
-  const say = (line: string) => void process.stdout.write(`${line}\n`);
-  addStart(dev, say);
+  addStart(dev);
   const withFolder = (name: string, description: string) =>
     dev.command(name).description(description).option("--dir <folder>", "the cluster's folder");
   withFolder("stop", "End the cluster; its keys stay.").action(async (options: Where) => {
@@ -35,13 +35,13 @@ export function addDev(program: Command): void {
       const { folderOf, reset } = await workbench();
       process.exitCode = await reset(folderOf(options.dir), options.yes === true, say);
     });
-  addFaults(dev, say);
-  addPki(dev, say);
-  addLoad(dev, say);
+  addFaults(dev);
+  addPki(dev);
+  addLoad(dev);
 }
 
 /** Breaks and repairs parts of the running cluster, so that a person can watch what happens. */
-function addFaults(dev: Command, say: (line: string) => void): void {
+function addFaults(dev: Command): void {
   const add = (fault: FaultName, takes: string, description: string) => {
     const command = dev
       .command(`${fault}${takes}`)
@@ -70,7 +70,7 @@ function addFaults(dev: Command, say: (line: string) => void): void {
   );
 }
 
-function addLoad(dev: Command, say: (line: string) => void): void {
+function addLoad(dev: Command): void {
   interface Load {
     readonly config: string;
     readonly instance: string;
@@ -88,7 +88,7 @@ function addLoad(dev: Command, say: (line: string) => void): void {
     });
 }
 
-function addPki(dev: Command, say: (line: string) => void): void {
+function addPki(dev: Command): void {
   interface PkiOptions {
     readonly out: string;
     readonly host?: readonly string[];
@@ -114,7 +114,7 @@ function addPki(dev: Command, say: (line: string) => void): void {
     });
 }
 
-function addStart(dev: Command, say: (line: string) => void): void {
+function addStart(dev: Command): void {
   dev
     .command("start")
     .description("Start regions with a real Redis each, play vCenter's key sequence, and stay up.")

@@ -1,8 +1,10 @@
+import { printable } from "@holdfast/admin/approval-text";
 import { rootKinds } from "@holdfast/root-of-trust/kinds";
 import { machine } from "@holdfast/server/machine";
 import type { Command } from "commander";
 import { ask, canAsk } from "../terminal/ask.ts";
 import { Failure } from "../terminal/failure.ts";
+import { say } from "../terminal/lines.ts";
 import { type ApprovalOptions, approvalsOf, withApprovals } from "./approval-options.ts";
 
 interface WithConfig {
@@ -69,7 +71,7 @@ function addConfigCheck(parent: Command): void {
     async (options: WithConfig) => {
       const { checkConfig } = await import("@holdfast/server/check-config");
       const lines = await checkConfig(options.config, machine);
-      process.stdout.write(lines.map((line) => `${line}\n`).join(""));
+      say(lines);
     },
   );
 }
@@ -81,7 +83,7 @@ function addStore(parent: Command): void {
     .action(async (options: WithConfig & { readonly member?: readonly string[] }) => {
       const { initStore } = await import("@holdfast/server/store");
       const line = await initStore(options.config, machine, options.member);
-      process.stdout.write(`${line}\n`);
+      say(line);
     });
   addAccept(parent);
   const replicas = parent.command("replicas");
@@ -96,7 +98,7 @@ function addStore(parent: Command): void {
         options.forget === undefined
           ? await list(options.config, machine.environment)
           : await forget(options.config, machine.environment, options.forget);
-      process.stdout.write(lines.map((line) => `${line}\n`).join(""));
+      say(lines);
     });
 }
 
@@ -114,10 +116,10 @@ function addAccept(parent: Command): void {
     .option("--yes", "confirm it; else it is asked for at the terminal")
     .action(async ({ config, record, yes, ...options }: WithConfig & ApprovalOptions & Accept) => {
       const { acceptStore } = await import("@holdfast/server/store-accept");
-      const say = (line: string) => void process.stderr.write(`${line}\n`);
+      const tell = (line: string) => void process.stderr.write(`${printable(line)}\n`);
       const confirm = yes === true ? async () => undefined : confirmed;
-      const wish = { record, approvals: approvalsOf(options), say, confirm };
-      process.stdout.write(`${await acceptStore(config, machine, wish)}\n`);
+      const wish = { record, approvals: approvalsOf(options), say: tell, confirm };
+      say(await acceptStore(config, machine, wish));
     });
 }
 
@@ -129,7 +131,6 @@ async function confirmed(what: string): Promise<void> {
 }
 
 function addRegion(parent: Command): void {
-  const print = (line: string) => void process.stdout.write(`${line}\n`);
   withConfig(
     parent
       .command("status")
@@ -138,7 +139,7 @@ function addRegion(parent: Command): void {
       ),
   ).action(async (options: WithConfig) => {
     const { showRegions } = await import("@holdfast/server/region");
-    for (const line of await showRegions(options.config, machine)) print(line);
+    say(await showRegions(options.config, machine));
   });
   withApprovals(
     withConfig(
@@ -160,7 +161,7 @@ function addRegion(parent: Command): void {
         endpointsAreOff: off === true || off === lost,
         althoughNotLevel: options.althoughNotLevel === lost,
       };
-      print(await retire(options.config, machine, lost, confirmed, approvalsOf(options)));
+      say(await retire(options.config, machine, lost, confirmed, approvalsOf(options)));
     });
   withConfig(
     parent.command("rejoin").description("Bring this region back after the other one retired it."),
@@ -171,7 +172,7 @@ function addRegion(parent: Command): void {
     )
     .action(async (options: WithConfig & { readonly alone?: string }) => {
       const { rejoin } = await import("@holdfast/server/region");
-      print(await rejoin(options.config, machine, print, options.alone));
+      say(await rejoin(options.config, machine, say, options.alone));
     });
 }
 
@@ -182,7 +183,7 @@ function addRoot(parent: Command): void {
     withConfig(parent.command(init.command).description(init.doc)).action(
       async (options: WithConfig) => {
         const { initRoot } = await import("@holdfast/server/root");
-        process.stdout.write(`${await initRoot(options.config, machine, kind)}\n`);
+        say(await initRoot(options.config, machine, kind));
       },
     );
   }
@@ -198,7 +199,7 @@ function addRoot(parent: Command): void {
     )
     .action(async ({ config: file, ...options }: WithConfig & Rotation) => {
       const { rotateRoot } = await import("@holdfast/server/root");
-      process.stdout.write(`${await rotateRoot(file, machine, options)}\n`);
+      say(await rotateRoot(file, machine, options));
     });
   withApprovals(
     withConfig(
@@ -213,7 +214,7 @@ function addRoot(parent: Command): void {
     .action(async (options: WithConfig & ApprovalOptions & { readonly lost: string }) => {
       const { adoptRoot } = await import("@holdfast/server/root-adopt");
       const { config, lost } = options;
-      process.stdout.write(`${await adoptRoot(config, machine, lost, approvalsOf(options))}\n`);
+      say(await adoptRoot(config, machine, lost, approvalsOf(options)));
     });
 }
 
@@ -228,7 +229,7 @@ function addRootMove(parent: Command): void {
     .requiredOption("--from <file>", "a configuration that names the root key used until now")
     .action(async (options: WithConfig & { readonly from: string }) => {
       const { moveRoot } = await import("@holdfast/server/root-move");
-      process.stdout.write(`${await moveRoot(options.config, machine, options.from)}\n`);
+      say(await moveRoot(options.config, machine, options.from));
     });
 }
 
@@ -246,7 +247,7 @@ function addAllowAdopt(parent: Command): void {
     .action(async (options: WithConfig & ApprovalOptions & { readonly lost: string }) => {
       const { allowAdopt } = await import("@holdfast/server/root-allow-adopt");
       const { config, lost } = options;
-      process.stdout.write(`${await allowAdopt(config, machine, lost, approvalsOf(options))}\n`);
+      say(await allowAdopt(config, machine, lost, approvalsOf(options)));
     });
 }
 
@@ -259,7 +260,7 @@ function addRegionKey(parent: Command): void {
     .option("--out <file>", "make the next key in another file, to replace the present one")
     .action(async ({ config, out }: WithConfig & { readonly out?: string }) => {
       const { initRegionKey } = await import("@holdfast/server/region-key");
-      printLines(initRegionKey(config, out));
+      say(initRegionKey(config, out));
     });
   withConfig(
     parent
@@ -267,7 +268,7 @@ function addRegionKey(parent: Command): void {
       .description("Print the public half of the region key, for `peer.keys` of the other region."),
   ).action(async ({ config }: WithConfig) => {
     const { showRegionKey } = await import("@holdfast/server/region-key");
-    printLines(showRegionKey(config));
+    say(showRegionKey(config));
   });
 }
 
@@ -276,19 +277,19 @@ function addSealingKey(parent: Command): void {
     parent.command("init").description("Make the sealing key file, with its first version."),
   ).action(async (options: WithConfig) => {
     const { initSealingKey } = await import("@holdfast/server/root");
-    process.stdout.write(`${await initSealingKey(options.config, machine)}\n`);
+    say(await initSealingKey(options.config, machine));
   });
   withConfig(
     parent.command("rotate").description("Add a version of the sealing key; it seals from now on."),
   ).action(async (options: WithConfig) => {
     const { rotateSealing } = await import("@holdfast/server/root");
-    process.stdout.write(`${await rotateSealing(options.config, machine)}\n`);
+    say(await rotateSealing(options.config, machine));
   });
   withConfig(
     parent.command("check").description("Check whether the sealing key file is sound."),
   ).action(async (options: WithConfig) => {
     const { checkSealingKey } = await import("@holdfast/server/root");
-    process.stdout.write(`${await checkSealingKey(options.config, machine)}\n`);
+    say(await checkSealingKey(options.config, machine));
   });
 }
 
@@ -302,7 +303,7 @@ function addAudit(parent: Command): void {
       const { verifyAudit } = await import("@holdfast/server/audit");
       const wish = { config: from, files: file, checkpoint };
       const { lines, whole } = await verifyAudit(wish, machine);
-      printLines(lines);
+      say(lines);
       if (!whole) process.exitCode = 1;
     });
   withConfig(parent.command("prove"))
@@ -311,7 +312,7 @@ function addAudit(parent: Command): void {
     .requiredOption("--out <file>", "where to write the leaf; FILE.tlog-proof gets the proof")
     .action(async (event: string, { config, out }: WithConfig & { readonly out: string }) => {
       const { proveAudit } = await import("@holdfast/server/audit");
-      printLines(await proveAudit({ config, event, out }, machine));
+      say(await proveAudit({ config, event, out }, machine));
     });
 }
 
@@ -319,14 +320,14 @@ function addAuditKey(parent: Command): void {
   withConfig(parent.command("init").description("Make the key file, with its first key.")).action(
     async ({ config }: WithConfig) => {
       const { initAuditKey } = await import("@holdfast/server/audit");
-      printLines(initAuditKey(config));
+      say(initAuditKey(config));
     },
   );
   withConfig(
     parent.command("rotate").description("Add a key; with it the leader begins a new log."),
   ).action(async ({ config }: WithConfig) => {
     const { rotateAuditKey } = await import("@holdfast/server/audit");
-    printLines(await rotateAuditKey(config, machine));
+    say(await rotateAuditKey(config, machine));
   });
   withConfig(
     parent
@@ -334,12 +335,8 @@ function addAuditKey(parent: Command): void {
       .description("Show the log's name and its public key, for witnesses and auditors."),
   ).action(async ({ config }: WithConfig) => {
     const { showAuditKey } = await import("@holdfast/server/audit");
-    printLines(showAuditKey(config));
+    say(showAuditKey(config));
   });
-}
-
-function printLines(lines: readonly string[]): void {
-  process.stdout.write(lines.map((line) => `${line}\n`).join(""));
 }
 
 function addHashPassword(parent: Command): void {
@@ -354,7 +351,7 @@ function addHashPassword(parent: Command): void {
       if (password === "") {
         throw new Failure("hash-password: give the password on standard input");
       }
-      process.stdout.write(`${await hashPassword(password, forFips)}\n`);
+      say(await hashPassword(password, forFips));
     });
 }
 

@@ -2,7 +2,8 @@ import { resolve } from "node:path";
 import { AdminClient } from "@holdfast/admin";
 import type { Command } from "commander";
 import { Failure, readCertificate, reasonOf } from "../terminal/failure.ts";
-import { say, sayJson } from "../terminal/output.ts";
+import { complain, say } from "../terminal/lines.ts";
+import { sayJson } from "../terminal/output.ts";
 import { type Profiles, readProfiles, writeProfiles } from "./profiles.ts";
 import { collectUrl, tokenIn } from "./site.ts";
 
@@ -67,7 +68,7 @@ export function addProfileCommands(program: Command): void {
       else
         for (const { name, url, used } of rows)
           say(`${used ? "*" : " "} ${name}  ${url.join(" ")}`);
-      if (rows.length === 0 && json !== true) process.stderr.write("holdfast: no profiles\n");
+      if (rows.length === 0 && json !== true) complain("no profiles");
     });
 }
 
@@ -113,8 +114,7 @@ async function askEach(
       say(
         `${urls[at]}: node ${node} of region ${region}; the token is ${name}, ${roles.join(", ")}`,
       );
-    } else
-      process.stderr.write(`holdfast: ${urls[at]} does not answer: ${reasonOf(answer.reason)}\n`);
+    } else complain(`${urls[at]} does not answer: ${reasonOf(answer.reason)}`);
   }
 }
 

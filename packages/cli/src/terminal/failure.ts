@@ -1,15 +1,16 @@
 import { X509Certificate } from "node:crypto";
 import { closeSync, existsSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { printable } from "@holdfast/admin/approval-text";
 
 /** What went wrong and how to fix it, on one line; the user sees nothing else of the error. */
 export class Failure extends Error {
   override readonly name = "Failure";
 }
 
-/** The message of anything thrown, on one line without control characters. */
+/** The message of anything thrown, on one line; what is not a space, and could mislead its reader, is escaped. */
 export function reasonOf(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
-  return text.replace(/[\s\p{Cc}]+/gu, " ").trim();
+  return printable(text.replace(/[\s\p{Cc}]+/gu, " ").trim());
 }
 
 const standardInput = 0;

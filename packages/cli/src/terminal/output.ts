@@ -9,6 +9,7 @@ import {
   tagNameOf,
 } from "@holdfast/kmip";
 import { type Item, ItemType } from "@holdfast/ttlv";
+import { say } from "./lines.ts";
 
 /** A JSON value. */
 export type Json =
@@ -19,15 +20,9 @@ export type Json =
   | readonly Json[]
   | { readonly [name: string]: Json };
 
-/** Writes lines to standard output. Give many as one list: a call takes only some 100,000 arguments. */
-export function say(...lines: readonly (string | readonly string[])[]): void {
-  const all = lines.flat().map((line) => `${line}\n`);
-  process.stdout.write(all.join(""));
-}
-
 /** Writes one JSON value to standard output. */
 export function sayJson(value: Json): void {
-  say(JSON.stringify(value, undefined, 2));
+  say(JSON.stringify(value, undefined, 2).split("\n"));
 }
 
 /** An item's value in JSON: names instead of numbers, hex for bytes, `<secret>` for a secret. */

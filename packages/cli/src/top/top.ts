@@ -2,7 +2,6 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type Command, InvalidArgumentError } from "commander";
 import { findDevCluster, type NodeMetrics, readDevMetrics } from "../sites/dev-cluster.ts";
 import { Failure } from "../terminal/failure.ts";
-import { say } from "../terminal/output.ts";
 import { figuresOf, type Watched } from "./figures.ts";
 import { gauges, readScrape, type Scrape } from "./scrape.ts";
 import { screenOf } from "./screen.ts";
@@ -114,7 +113,9 @@ async function once(nodes: readonly WatchedNode[]): Promise<void> {
   await sleep(onceMs);
   const figures = figuresOf(await lookAll(nodes), Date.now());
   const columns = process.stdout.columns ?? pipeColumns;
-  say(...screenOf(figures, clock(), { columns, rows: undefined, colour: hasColour() }));
+  const lines = screenOf(figures, clock(), { columns, rows: undefined, colour: hasColour() });
+  // Not by `say`, which would escape the colours.
+  process.stdout.write(lines.map((line) => `${line}\n`).join(""));
   if (figures.wrong.some(([level]) => level === "bad")) process.exitCode = 1;
 }
 

@@ -4,7 +4,7 @@ import { type AdminClient, AdminProblem, digestOf } from "@holdfast/admin";
 import { fingerprintOf } from "@holdfast/server/certificates";
 import { OperatorError } from "@holdfast/server/operator-error";
 import { Failure } from "../terminal/failure.ts";
-import { say } from "../terminal/output.ts";
+import { say } from "../terminal/lines.ts";
 import { addressOf, isAt, type Step, stepsFor, stepText, type Wanted } from "./connect-plan.ts";
 import {
   isReached,

@@ -3,7 +3,7 @@ import { fingerprintOf } from "@holdfast/server/certificates";
 import { OperatorError } from "@holdfast/server/operator-error";
 import { ask, canAsk } from "../terminal/ask.ts";
 import { Failure, reasonOf } from "../terminal/failure.ts";
-import { say } from "../terminal/output.ts";
+import { say } from "../terminal/lines.ts";
 import { inventoryOf } from "./inventory.ts";
 import { type KeyProvider, KeyProviders } from "./key-provider.ts";
 import type { Vcenter } from "./vi-json.ts";

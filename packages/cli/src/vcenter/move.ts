@@ -2,7 +2,8 @@ import { OperatorError } from "@holdfast/server/operator-error";
 import { ask, canAsk } from "../terminal/ask.ts";
 import { eachDespiteFailures, failuresMax } from "../terminal/each.ts";
 import { reasonOf } from "../terminal/failure.ts";
-import { plain, say } from "../terminal/output.ts";
+import { say } from "../terminal/lines.ts";
+import { plain } from "../terminal/output.ts";
 import {
   chainOf,
   type DiskSpec,
