@@ -2,6 +2,8 @@ import { createHash } from "node:crypto";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { inspect } from "node:util";
+import { StoreUnavailable } from "@holdfast/engine";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { RedisServer } from "../support/redis.ts";
 import {
@@ -117,4 +119,15 @@ describe("the shipped users as Redis's own ACL file", () => {
       await expect(openStore({ address: redis.address, ...nobody })).rejects.toThrow();
     }
   });
+});
+
+test("a Redis that has no AUTH, and quotes its arguments, puts the password into no error", async () => {
+  await using redis = await RedisServer.start({ lines: ['rename-command AUTH ""'] });
+  const error = await openStore({
+    ...{ address: redis.address, ...user, password: "s3cret" },
+    ...patientOptions,
+  }).catch((thrown: unknown) => thrown);
+  expect(error).toBeInstanceOf(StoreUnavailable);
+  expect(inspect(error)).toContain("unknown command 'auth'");
+  expect(inspect(error)).not.toContain("s3cret");
 });

@@ -78,6 +78,10 @@ describe("storeFailure", () => {
     const error = storeFailure(secret, "a:1");
     expect(JSON.stringify(error, Object.getOwnPropertyNames(error))).not.toContain("s3cret");
     expect(error.cause).not.toHaveProperty("command");
+    const quoted = "ERR unknown command 'auth', with args beginning with: 'user' 's3cret' ";
+    expect(storeFailure(reply(quoted), "a:1").cause).toEqual(
+      new Error("ERR unknown command 'auth'"),
+    );
   });
 });
 

@@ -51,11 +51,13 @@ export function isReply(error: unknown): boolean {
 
 /**
  * The store's error for an error of Redis, ioredis or the network. Its cause keeps only the
- * message, since ioredis adds the command's arguments to its errors, passwords included.
+ * message, since ioredis adds the command's arguments to its errors, passwords included. A Redis without AUTH, such as one
+ * behind a proxy, quotes them in its message.
  */
 export function storeFailure(error: unknown, address: string): StoreUnavailable {
   if (error instanceof StoreUnavailable) return error;
-  const message = error instanceof Error ? error.message : String(error);
+  const text = error instanceof Error ? error.message : String(error);
+  const message = text.replace(/, with args beginning with:.*$/s, "");
   const cause = new Error(message);
   if (isTimeout(error)) {
     return new StoreUnavailable("timeout", `Redis ${address} did not answer in time`, { cause });
