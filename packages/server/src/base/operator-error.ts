@@ -1,3 +1,5 @@
+import { printable } from "@holdfast/admin/approval-text";
+
 /** Why a node does not start or a command fails: one line with the cause and how to fix it. */
 export class OperatorError extends Error {
   override readonly name = "OperatorError";
@@ -9,10 +11,10 @@ export class OperatorError extends Error {
   }
 }
 
-/** The message of anything thrown, on one line. */
+/** The message of anything thrown, on one line; what could move the cursor or mislead its reader is escaped. */
 export function reasonOf(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
-  return text.replace(/\s+/g, " ").trim();
+  return printable(text.replace(/\s+/g, " ").trim());
 }
 
 /** The system's code of an error (`ENOENT`, `EADDRINUSE`), if it has one. */

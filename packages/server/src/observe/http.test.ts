@@ -96,6 +96,14 @@ describe("http", () => {
     expect((await get("/readyz")).status).toBe(503);
   });
 
+  test("/readyz gives each part one line, whatever a service answered", async () => {
+    health.rootOfTrust("unreachable", "it is not available (500 x)\nread: ok\u001b[2J\u009b\u202e");
+    const { text } = await get("/readyz");
+    expect(text.split("\n").filter((line) => line.startsWith("read: "))).toHaveLength(1);
+    expect(text).toMatch(/^[\n -~]+$/);
+    expect(text).toContain("(500 x)\\u000aread: ok\\u001b[2J\\u009b\\u202e");
+  });
+
   test.each([
     ["GET", "/", 404],
     ["GET", "/metrics/", 404],

@@ -4,6 +4,7 @@ import {
   type IncomingMessage,
   type ServerResponse,
 } from "node:http";
+import { printable } from "@holdfast/admin/approval-text";
 import { type Address, printAddress } from "../base/address.ts";
 import type { Health } from "./health.ts";
 import type { Metrics } from "./metrics/metrics.ts";
@@ -102,7 +103,7 @@ function ready(health: Health, verbose: boolean): Reply {
   const serving = report.services[""];
   const word = serving ? "ok" : "not ready";
   const lines = verbose || !serving ? [word, ...report.lines] : [word];
-  return { status: serving ? 200 : 503, type: plain, text: `${lines.join("\n")}\n` };
+  return { status: serving ? 200 : 503, type: plain, text: `${lines.map(printable).join("\n")}\n` };
 }
 
 async function answer(

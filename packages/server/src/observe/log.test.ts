@@ -51,6 +51,24 @@ const refused = {
   subject: "CN=x\n",
 } as const;
 
+test("a line is printable ASCII where a stranger could mislead its reader, and the same value", () => {
+  const written: string[] = [];
+  const log = new Log({
+    level: "info",
+    region: "eu",
+    node: "a1",
+    monotonicMs: () => 0,
+    destination: { write: (line: string) => written.push(line) },
+  });
+  const subject = "CN=\u009b31m\u202eé\u200b\u2028\nx";
+  log.observe({ ...refused, subject });
+  log.say("info", `hello ${subject}`);
+  expect(written).toHaveLength(2);
+  for (const line of written) expect(line).toMatch(/^[ -~é]+\n$/);
+  expect(JSON.parse(written[0] ?? "")).toMatchObject({ subject });
+  expect(JSON.parse(written[1] ?? "")).toMatchObject({ msg: `hello ${subject}` });
+});
+
 describe("a repeated event", () => {
   const peerRefused = (address: string): NodeEvent => ({
     type: "peerRefused",

@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { setTimeout as delay } from "node:timers/promises";
+import { printable } from "@holdfast/admin/approval-text";
 import pino, { type DestinationStream, type Logger } from "pino";
 import type { NodeEvent } from "./events.ts";
 import { type Level, type LogRow, logTable, redactedNames } from "./log-table.ts";
@@ -53,6 +54,7 @@ export class Log {
         base: { region, node },
         timestamp: pino.stdTimeFunctions.isoTime,
         formatters: { level: (label) => ({ level: label }) },
+        hooks: { streamWrite: escapedLine },
       },
       destination ?? this.#output ?? { write: () => undefined },
     );
@@ -138,6 +140,15 @@ export class Log {
     limit.suppressed = 0;
     return suppressed;
   }
+}
+
+/**
+ * JSON escapes only the first 32 characters. Logs are read in terminals, and strangers choose a part of them, such as the
+ * subject of a certificate: the same value is written with escapes for what could move the cursor or reorder the line.
+ */
+function escapedLine(line: string): string {
+  // Most lines need no longer search (4 µs).
+  return /[^\n -~]/.test(line) ? `${printable(line.trimEnd())}\n` : line;
 }
 
 function pick(
