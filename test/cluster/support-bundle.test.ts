@@ -88,14 +88,18 @@ describe("holdfast support-bundle", () => {
     const broken = join(region.folder, "broken.yaml");
     await writeFile(
       broken,
-      "region: a\nstore: { pasword: hunter22 }\nhttp: { listen: 127.0.0.1:1 }\n",
+      [
+        "region: a\nstore: { pasword: hunter22 }\nhttp: { listen: 127.0.0.1:1 }",
+        "audit: { webhook: { url: https://siem.example/in?key=planted-key } }\n",
+      ].join("\n"),
     );
     const text = await bundle("--config", broken);
     expect(text).toContain('pasword: "(removed): not a setting"');
     expect(text).toContain("store.pasword is not a setting");
     expect(text).toMatch(/=== http:\/\/127\.0\.0\.1:1\/metrics\nno answer/);
     expect(text).toMatch(/=== doctor\nnot asked: no site is given/);
-    expect(text).not.toContain("hunter22");
+    expect(text).toContain("url: https://siem.example/in?(removed)");
+    expect(text).not.toMatch(/hunter22|planted-key/);
   });
 
   test("never overwrites a file", async () => {

@@ -91,7 +91,7 @@ function redacted(rows: SettingRows, value: unknown): unknown {
     if (row === undefined) return [name, `${removed}: not a setting`];
     if (row.kind === "setting") {
       const isSecret = row.secret === true || isPem(String(inner));
-      return [name, isSecret ? removed : inner];
+      return [name, isSecret ? removed : withoutQuery(inner)];
     }
     if (row.kind === "list" && Array.isArray(inner)) {
       return [name, inner.map((item) => redacted(row.rows, item))];
@@ -99,6 +99,11 @@ function redacted(rows: SettingRows, value: unknown): unknown {
     return [name, redacted(row.rows, inner)];
   });
   return Object.fromEntries(entries);
+}
+
+/** The query of a URL, such as that of a webhook, may hold its receiver's secret. */
+function withoutQuery(value: unknown): unknown {
+  return typeof value === "string" ? value.replace(/^(https?:[^?]*\?).*/s, `$1${removed}`) : value;
 }
 
 async function checked(file: string, machine: Machine): Promise<string> {

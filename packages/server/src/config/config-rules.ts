@@ -120,7 +120,8 @@ function auditFaults({ log, syslog, webhook }: Config["audit"]): Fault[] {
     faults.push({ at: ["audit", "webhook", "secretEnv"], says });
   }
   if (!URL.canParse(webhook.url)) {
-    faults.push({ at: ["audit", "webhook", "url"], says: `is not a URL: ${webhook.url}` });
+    // Its query may hold a secret, so the message does not show it.
+    faults.push({ at: ["audit", "webhook", "url"], says: "is not a URL; check its host and port" });
   }
   return faults;
 }

@@ -286,6 +286,11 @@ instances:
       "7: instances[0].users[0].passwordHash must be a hash made by `hash-password`",
     ],
     [
+      "a URL with a secret that cannot be read",
+      "audit: { webhook: { url: https://siem:99999/?key=s3cret } }",
+      "7: audit.webhook.url is not a URL; check its host and port",
+    ],
+    [
       "an unknown word for reads in the audit trail",
       "audit: { reads: sometimes }",
       "7: audit.reads must be one of batched, strict",
