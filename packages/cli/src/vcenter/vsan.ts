@@ -139,7 +139,8 @@ async function refuseUnproven(
 
 /** What a person does where this command cannot, in its order. */
 export function vsanSteps(name: string, to: string): readonly string[] {
-  const quoted = (text: string) => `'${text.replaceAll("'", "''")}'`;
+  // PowerShell ends such a text at any of these quotation marks, and reads two as one.
+  const quoted = (text: string) => `'${text.replaceAll(/['\u2018-\u201b]/g, "$&$&")}'`;
   const [cluster, provider] = [quoted(name), quoted(to)];
   return [
     "  1. vSphere Client: the cluster, Monitor, vSAN: wait until its health is green and no object resynchronizes",
