@@ -471,3 +471,22 @@ test("a record that changed meanwhile keeps its own proof", async () => {
   expect(await call(Buffer.alloc(32), value.subarray(50, 74))).toEqual(["committed", 0, 0]);
   expect((await recordOf(redis, instance, uniqueIdentifier)).value.equals(value)).toBe(true);
 });
+
+test("a change by a node that was away for a whole rotation is refused with the reason", async () => {
+  await initStore(at());
+  await using leader = await openStore({ ...at(), processName: "leader", formatsEveryMs: 200 });
+  // It tells nobody which keys it follows, and asks the store for nothing.
+  const silent = { formatsEveryMs: 1_000_000, markerMs: 1_000_000 };
+  await using away = await openStore({ ...at(), ...silent, processName: "away" });
+  const instance = await installed(leader.store);
+  await served(() => leader.store.rotateStorageKey(root, systemIds.randomBytes));
+  await until("the rotation has ended", async () => {
+    const { rotation, number } = await served(() => leader.store.storageKeyState());
+    if (rotation !== undefined) await served(() => leader.store.continueRotation(() => true));
+    return rotation === undefined && number === 2;
+  });
+  const message = `Redis ${redis.address}: the storage key was rotated while this node was away; it opens the new one now: try again`;
+  const refused = create(away.store, instance);
+  await expect(refused).rejects.toMatchObject({ failure: "noLease", message });
+  await served(() => create(away.store, instance));
+});

@@ -9,6 +9,7 @@ import {
 } from "../connection/connection.ts";
 import { isNoScript, isReply, storeFailure } from "../connection/failure.ts";
 import { partitionKeys, sysKeys } from "../connection/keys.ts";
+import { readPartitionHead } from "../connection/record-header.ts";
 import { type Reply, readPairs, readReply } from "../connection/replies.ts";
 import { type Script, type Scripts, scriptArguments } from "../connection/scripts.ts";
 import type { StoreTimers } from "../connection/timers.ts";
@@ -237,7 +238,7 @@ export class GroupCommit {
     const outcomes = await this.#send([...(note ? [note] : []), ...lines, this.#markerLine()]);
     if (this.#failure !== undefined) return;
     for (const [index, job] of withLine.entries()) {
-      this.#answer(job, outcomes[index + (note ? 1 : 0)]);
+      await this.#answer(job, outcomes[index + (note ? 1 : 0)]);
     }
     await this.#readMarker(outcomes.at(-1));
     if (note) this.#readNoted(outcomes[0]);
@@ -273,9 +274,10 @@ export class GroupCommit {
     for (const outcome of await connection.batch(loads)) answerOf(outcome, connection);
   }
 
-  #answer(job: Job, outcome: Outcome | undefined): void {
+  async #answer(job: Job, outcome: Outcome | undefined): Promise<void> {
     try {
-      job.reply = this.#replyOf(outcome);
+      job.reply = this.#answered(outcome);
+      if (job.reply.result === "notInitialised") throw await this.#whyRefused(job);
       if (job.reply.result === "committed") this.#tellWritten(job);
     } catch (error) {
       this.#carried = this.#carried.filter((other) => other !== job);
@@ -283,15 +285,33 @@ export class GroupCommit {
     }
   }
 
-  /** A script's reply; throws where it failed, or found another store than this one. */
-  #replyOf(outcome: Outcome | undefined): Reply {
-    const { connection, storeId } = this.#parts;
+  /** A script's reply; throws where it failed. */
+  #answered(outcome: Outcome | undefined): Reply {
     if (outcome === undefined || "error" in outcome) {
-      throw storeFailure(outcome?.error, connection.address);
+      throw storeFailure(outcome?.error, this.#parts.connection.address);
     }
-    const reply = readReply(outcome.value);
+    return readReply(outcome.value);
+  }
+
+  /** The same, for a script that compares no storage key; throws where it found another store than this one. */
+  #replyOf(outcome: Outcome | undefined): Reply {
+    const reply = this.#answered(outcome);
+    const { connection, storeId } = this.#parts;
     if (reply.result === "notInitialised") throw otherStore(connection.address, storeId, undefined);
     return reply;
+  }
+
+  /** Why a script changed nothing: another store is here, or this one's head no longer takes what an older key made. */
+  async #whyRefused({ partition }: Job): Promise<StoreUnavailable> {
+    const { connection, storeId } = this.#parts;
+    const head = readPartitionHead(
+      (await connection.call("get", partitionKeys(partition).head)) as Buffer | null,
+    );
+    if (head?.storeId !== storeId) return otherStore(connection.address, storeId, head?.storeId);
+    return new StoreUnavailable(
+      "noLease",
+      `Redis ${connection.address}: the storage key was rotated while this node was away; it opens the new one now: try again`,
+    );
   }
 
   #tellWritten({ written }: Job): void {
