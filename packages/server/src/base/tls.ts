@@ -6,7 +6,7 @@ import {
   type KeyObject,
   type X509Certificate,
 } from "node:crypto";
-import { createSecureContext, type SecureContextOptions } from "node:tls";
+import { type ConnectionOptions, createSecureContext, type SecureContextOptions } from "node:tls";
 import { parseCertificates, readText, subjectOf } from "./certificates.ts";
 import { OperatorError, reasonOf } from "./operator-error.ts";
 
@@ -44,21 +44,9 @@ const sessionIdContext = "holdfast-kmip";
 
 /** Reads the server's certificates; a pair that does not match is refused here, since OpenSSL may not notice. */
 export function readIdentity(tls: IdentitySettings, setting: string = "tls"): ServerIdentity {
-  const pairs = tls.certificate.map((path, at) => {
-    const keyPath = tls.key[at] as string;
-    const certificate = readText(path, `${setting}.certificate`);
-    const key = readText(keyPath, `${setting}.key`);
-    const leaf = parseCertificates(
-      certificate,
-      `${setting}.certificate: ${path}`,
-    )[0] as X509Certificate;
-    if (!leaf.checkPrivateKey(readKey(key, `${setting}.key: ${keyPath}`))) {
-      throw new OperatorError(
-        `${setting}.key: ${keyPath} is not the key of ${setting}.certificate ${path}`,
-      );
-    }
-    return { certificate, key, leaf };
-  });
+  const pairs = tls.certificate.map((path, at) =>
+    readPair({ certificate: path, key: tls.key[at] as string }, setting),
+  );
   const identity = {
     pairs: pairs.map(({ certificate, key }) => ({ certificate, key })),
     leaves: pairs.map(({ leaf }) => leaf),
@@ -77,6 +65,51 @@ export function readIdentity(tls: IdentitySettings, setting: string = "tls"): Se
     );
   }
   return identity;
+}
+
+/** PEM files for connections to a server: its authorities, and this node's certificate with its key. */
+interface ClientFiles {
+  readonly ca: string | undefined;
+  readonly certificate: string | undefined;
+  readonly key: string | undefined;
+}
+
+/** Reads them, and refuses what could open no connection: OpenSSL would only fail, or never answer. */
+export function readClientTls(
+  { ca, certificate, key }: ClientFiles,
+  setting: string,
+): Pick<ConnectionOptions, "ca" | "cert" | "key"> {
+  const own =
+    certificate === undefined || key === undefined
+      ? undefined
+      : readPair({ certificate, key }, setting);
+  return {
+    ...(ca === undefined ? {} : { ca: readAuthorities(ca, `${setting}.ca`) }),
+    ...(own === undefined ? {} : { cert: own.certificate, key: own.key }),
+  };
+}
+
+/** Reads the text of a PEM file with authorities; refuses one of which a certificate cannot be read. */
+export function readAuthorities(path: string, setting: string): string {
+  const text = readText(path, setting);
+  parseCertificates(text, `${setting}: ${path}`);
+  return text;
+}
+
+/** Reads a certificate with its intermediates, and its key. */
+function readPair(files: { readonly certificate: string; readonly key: string }, setting: string) {
+  const certificate = readText(files.certificate, `${setting}.certificate`);
+  const key = readText(files.key, `${setting}.key`);
+  const leaf = parseCertificates(
+    certificate,
+    `${setting}.certificate: ${files.certificate}`,
+  )[0] as X509Certificate;
+  if (!leaf.checkPrivateKey(readKey(key, `${setting}.key: ${files.key}`))) {
+    throw new OperatorError(
+      `${setting}.key: ${files.key} is not the key of ${setting}.certificate ${files.certificate}`,
+    );
+  }
+  return { certificate, key, leaf };
 }
 
 /** Whether one of the certificates has an RSA key. */

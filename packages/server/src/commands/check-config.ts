@@ -6,10 +6,10 @@ import { readLogKey } from "../audit/log/log-key.ts";
 import { HttpWitness } from "../audit/log/witness-client.ts";
 import { checkSinkFiles } from "../audit/sinks/sink-files.ts";
 import { checkBackup } from "../backup/check-backup.ts";
-import { parseCertificates, readCertificates, readText } from "../base/certificates.ts";
+
 import { readPeerIdentity } from "../base/peer-tls.ts";
 import type { Machine } from "../base/system.ts";
-import { readIdentity, type ServerIdentity } from "../base/tls.ts";
+import { readAuthorities, readIdentity, type ServerIdentity } from "../base/tls.ts";
 import { loadConfig } from "../config/config.ts";
 import type { Config } from "../config/config-table.ts";
 import { certificatesOf } from "../management/certificates/metric-certificates.ts";
@@ -64,11 +64,9 @@ async function checkLists(crls: Config["crls"], { wallMs, monotonicMs }: Machine
 
 function checkAdmin(admin: Config["admin"]): ServerIdentity | undefined {
   if (admin === undefined) return undefined;
-  if (admin.oidc?.ca !== undefined) {
-    parseCertificates(readText(admin.oidc.ca, "admin.oidc.ca"), `admin.oidc.ca: ${admin.oidc.ca}`);
-  }
+  if (admin.oidc?.ca !== undefined) readAuthorities(admin.oidc.ca, "admin.oidc.ca");
   for (const { ca } of admin.console.vcenters) {
-    if (ca !== undefined) readCertificates(ca, "admin.console.vcenters.ca");
+    if (ca !== undefined) readAuthorities(ca, "admin.console.vcenters.ca");
   }
   readClientSecret(admin.console.signIn?.clientSecretFile);
   return readIdentity({ ...admin.tls, suites: "default" }, "admin.tls");

@@ -1,6 +1,7 @@
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { selfSigned } from "@holdfast/testing/pki";
 import { expect, test } from "vitest";
 import { OperatorError } from "../base/operator-error.ts";
 import { parseConfig } from "../config/config.ts";
@@ -9,7 +10,15 @@ import { lockUrls, storeConnection } from "./store-access.ts";
 const folder = mkdtempSync(join(tmpdir(), "holdfast-store-"));
 writeFileSync(join(folder, "password"), "p@ss/word\nsecond line\n");
 writeFileSync(join(folder, "empty"), "\n");
-writeFileSync(join(folder, "ca.pem"), "CA");
+const since = { notBeforeMs: Date.now() - 1000, days: 90 };
+const own = await selfSigned({ commonName: "node", ...since });
+const other = await selfSigned({ commonName: "CA", ...since });
+writeFileSync(join(folder, "ca.pem"), other.certificate);
+writeFileSync(join(folder, "half.pem"), other.certificate.slice(0, 200));
+writeFileSync(join(folder, "node.pem"), own.certificate);
+writeFileSync(join(folder, "node.key"), own.key);
+writeFileSync(join(folder, "half.key"), own.key.slice(0, 100));
+writeFileSync(join(folder, "other.key"), other.key);
 
 function configWith(store: string, rest = "") {
   return parseConfig(
@@ -27,8 +36,8 @@ test("an address with user, password and TLS becomes connection options and a lo
     address: "redis:6379",
     username: "u",
     password: "p@ss/word",
-    tls: { ca: "CA" },
-    sentinelTls: { ca: "CA" },
+    tls: { ca: other.certificate },
+    sentinelTls: { ca: other.certificate },
     replicas: 2,
     commandTimeoutMs: 1500,
     assumeSafe: false,
@@ -71,6 +80,19 @@ test.each([
     `store.passwordFile: ${folder}/empty: its first line is empty`,
   ],
   ["address: 'h:1', tls: { ca: no }", `store.tls.ca: ${folder}/no: no such file`],
+  ["address: 'h:1', tls: { ca: half.pem }", `store.tls.ca: ${folder}/half.pem: holds no PEM`],
+  [
+    "address: 'h:1', tls: { ca: ca.pem, certificate: node.key, key: node.key }",
+    `store.tls.certificate: ${folder}/node.key: holds no PEM certificate`,
+  ],
+  [
+    "address: 'h:1', tls: { ca: ca.pem, certificate: node.pem, key: half.key }",
+    `store.tls.key: ${folder}/half.key: holds no usable private key`,
+  ],
+  [
+    "address: 'h:1', tls: { ca: ca.pem, certificate: node.pem, key: other.key }",
+    `store.tls.key: ${folder}/other.key is not the key of store.tls.certificate ${folder}/node.pem`,
+  ],
   [
     "sentinels: ['a:1'], name: n, sentinelPasswordEnv: S",
     "store.sentinelPasswordEnv: the variable S is not set",
@@ -79,4 +101,10 @@ test.each([
   const { store: settings } = configWith(store);
   expect(() => storeConnection(settings, {})).toThrow(OperatorError);
   expect(() => storeConnection(settings, {})).toThrow(message);
+});
+
+test("a client certificate for Redis is read with its key", () => {
+  const files = "tls: { ca: ca.pem, certificate: node.pem, key: node.key }";
+  const { tls } = storeConnection(configWith(`address: 'h:1', ${files}`).store, {});
+  expect(tls).toEqual({ ca: other.certificate, cert: own.certificate, key: own.key });
 });

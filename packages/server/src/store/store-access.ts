@@ -4,6 +4,7 @@ import { type Address, printAddress } from "../base/address.ts";
 import { readText } from "../base/certificates.ts";
 import { OperatorError } from "../base/operator-error.ts";
 import type { Environment } from "../base/system.ts";
+import { readClientTls } from "../base/tls.ts";
 
 /** Where the region's Redis is, and the files and variables that hold its credentials. */
 interface StoreSettings {
@@ -99,11 +100,5 @@ function passwordOf(
 }
 
 function tlsOf(tls: StoreSettings["tls"]): ConnectionOptions | undefined {
-  const { ca, certificate, key } = tls;
-  if (ca === undefined) return undefined;
-  return {
-    ca: readText(ca, "store.tls.ca"),
-    ...(certificate === undefined ? {} : { cert: readText(certificate, "store.tls.certificate") }),
-    ...(key === undefined ? {} : { key: readText(key, "store.tls.key") }),
-  };
+  return tls.ca === undefined ? undefined : readClientTls(tls, "store.tls");
 }

@@ -1,14 +1,10 @@
-import type { ConnectionOptions } from "node:tls";
 import { readText } from "../../base/certificates.ts";
 import { OperatorError } from "../../base/operator-error.ts";
 import type { Environment } from "../../base/system.ts";
+import { readAuthorities, readClientTls } from "../../base/tls.ts";
 
 /** Files for the connection to the syslog receiver. */
-interface SyslogFiles {
-  readonly ca: string | undefined;
-  readonly certificate: string | undefined;
-  readonly key: string | undefined;
-}
+type SyslogFiles = Parameters<typeof readClientTls>[0];
 
 /** Where the webhook's authorities are, and the secret header that authenticates the node. */
 interface WebhookFiles {
@@ -18,19 +14,9 @@ interface WebhookFiles {
   readonly secretEnv: string | undefined;
 }
 
-/** The TLS files of the syslog receiver; an `OperatorError` names one that cannot be read. */
-export function syslogTls({
-  ca,
-  certificate,
-  key,
-}: SyslogFiles): Pick<ConnectionOptions, "ca" | "cert" | "key"> {
-  return {
-    ...(ca === undefined ? {} : { ca: readText(ca, "audit.syslog.ca") }),
-    ...(certificate === undefined
-      ? {}
-      : { cert: readText(certificate, "audit.syslog.certificate") }),
-    ...(key === undefined ? {} : { key: readText(key, "audit.syslog.key") }),
-  };
+/** The TLS files of the syslog receiver; an `OperatorError` says which one cannot be used, and why. */
+export function syslogTls(files: SyslogFiles): ReturnType<typeof readClientTls> {
+  return readClientTls(files, "audit.syslog");
 }
 
 /** The header that authenticates the node; an `OperatorError` says what is wrong, but no secret. */
@@ -49,7 +35,7 @@ export function webhookSecret(
 
 /** The authorities of the webhook's certificate. */
 export function webhookCa({ ca }: Pick<WebhookFiles, "ca">): string | undefined {
-  return ca === undefined ? undefined : readText(ca, "audit.webhook.ca");
+  return ca === undefined ? undefined : readAuthorities(ca, "audit.webhook.ca");
 }
 
 /** Reads every file and secret that sinks need; an `OperatorError` says what is wrong. */

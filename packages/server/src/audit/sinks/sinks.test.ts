@@ -2,6 +2,7 @@ import {
   appendFile,
   mkdir,
   mkdtemp,
+  mkdtempDisposable,
   readdir,
   readFile,
   rename,
@@ -23,7 +24,7 @@ import {
   WebhookReceiver,
 } from "../../testing/receivers.ts";
 import { FileSink } from "./file-sink.ts";
-import { webhookSecret } from "./sink-files.ts";
+import { checkSinkFiles, webhookSecret } from "./sink-files.ts";
 import { SyslogSink, type SyslogSinkOptions } from "./syslog-sink.ts";
 import { WebhookSink, type WebhookSinkOptions } from "./webhook-sink.ts";
 
@@ -386,4 +387,23 @@ describe("a webhook's secret", () => {
       expect(() => of(path, name)).not.toThrow("hunter2");
     }
   });
+});
+
+test("files that could open no connection to a receiver are refused by name", async () => {
+  await using folder = await mkdtempDisposable(join(tmpdir(), "holdfast-sinks-"));
+  const at = (name: string) => join(folder.path, name);
+  await writeFile(at("half.pem"), server.certificate.slice(0, 200));
+  await writeFile(at("client.pem"), client.certificate);
+  await writeFile(at("server.key"), server.key);
+  const none = { ca: undefined, certificate: undefined, key: undefined };
+  const syslog = (files: object) => () =>
+    checkSinkFiles({ syslog: { ...none, ...files }, webhook: undefined }, {});
+  expect(syslog({ ca: at("half.pem") })).toThrow(
+    `audit.syslog.ca: ${at("half.pem")}: holds no PEM`,
+  );
+  const pair = { certificate: at("client.pem"), key: at("server.key") };
+  expect(syslog(pair)).toThrow(`audit.syslog.key: ${pair.key} is not the key of`);
+  const header = { header: "X-Key", secretFile: undefined, secretEnv: undefined };
+  const webhook = { ...header, ca: at("half.pem") };
+  expect(() => checkSinkFiles({ syslog: undefined, webhook }, {})).toThrow("audit.webhook.ca: ");
 });

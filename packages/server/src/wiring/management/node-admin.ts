@@ -21,9 +21,8 @@ import { withApprovals } from "../../approvals/guarded-handlers.ts";
 import { Approvals } from "../../approvals/requests.ts";
 import { withCallEvidence } from "../../audit/call-evidence.ts";
 import { printAddress } from "../../base/address.ts";
-import { readText } from "../../base/certificates.ts";
 import { providerVariable } from "../../base/fips.ts";
-import type { ServerIdentity } from "../../base/tls.ts";
+import { readAuthorities, type ServerIdentity } from "../../base/tls.ts";
 import { policyHandlers } from "../../management/approvals/policy-handlers.ts";
 import { requestHandlers } from "../../management/approvals/request-handlers.ts";
 import { identifyBy } from "../../management/certificates/catalogue.ts";
@@ -240,7 +239,7 @@ function openVcenters(
   if (settings.vcenters.length === 0) return undefined;
   const vcenters = settings.vcenters.map((row) => ({
     ...row,
-    ca: row.ca === undefined ? undefined : readText(row.ca, "admin.console.vcenters.ca"),
+    ca: row.ca === undefined ? undefined : readAuthorities(row.ca, "admin.console.vcenters.ca"),
   }));
   return new VcenterSessions({ vcenters, instances, monotonicMs: clock.monotonicMs, observe });
 }
@@ -272,5 +271,5 @@ function openProvider(
 }
 
 function providerCa({ ca }: { readonly ca: string | undefined }): string | undefined {
-  return ca === undefined ? undefined : readText(ca, "admin.oidc.ca");
+  return ca === undefined ? undefined : readAuthorities(ca, "admin.oidc.ca");
 }
