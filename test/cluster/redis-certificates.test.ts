@@ -9,7 +9,7 @@ import { adminClient, firstToken, patiently } from "../support/admin-api.ts";
 import type { NodeProcess } from "../support/node-process.ts";
 import { rootOf } from "../support/node-root.ts";
 import { RedisServer, SentinelServer, sentinelName } from "../support/redis.ts";
-import { initStore } from "../support/redis-store.ts";
+import { initStore, openStore } from "../support/redis-store.ts";
 import { layRegion, type Region } from "../support/region.ts";
 
 const dayMs = 86_400_000;
@@ -134,4 +134,33 @@ test("a renewed certificate counts when Redis shows it at a new connection", asy
     const all = [...others, [kind, address, "renewed", 300] as const];
     return (all.every((one) => series(one).test(text)) && !series(old).test(text)) || text;
   });
+});
+
+test.each([
+  ["of another authority", "its certificate does not come from an authority of store.tls.ca"],
+  ["under a name that is not in its certificate", "its certificate does not name this host"],
+  [
+    "without TLS",
+    "it closed the connection: does it want TLS (store.tls), is it in protected mode, or are its maxclients reached?",
+  ],
+])("a Redis %s is refused with the reason", async (what, reason) => {
+  const other = await createAuthority({ commonName: "Other", notBeforeMs, days: 500 });
+  const { certificate } = what === "of another authority" ? other : authority;
+  const host = what.startsWith("under") ? "localhost" : primary.host;
+  const address = `${host}:${primary.port}`;
+  await using root = await rootOf(node);
+  const tls = what === "without TLS" ? {} : { tls: { ca: certificate } };
+  const opening = openStore({ address, root, ...tls });
+  await expect(opening).rejects.toMatchObject({
+    failure: "noLease",
+    message: `no connection to Redis ${address}: ${reason}`,
+  });
+});
+
+test("a Redis that does not begin TLS is said not to", async () => {
+  await using plain = await RedisServer.start();
+  await using root = await rootOf(node);
+  const opening = openStore({ address: plain.address, root, tls: { ca: authority.certificate } });
+  const message = `Redis ${plain.address} did not begin TLS in time`;
+  await expect(opening).rejects.toMatchObject({ failure: "timeout", message });
 });

@@ -144,7 +144,7 @@ describe.concurrent("a fault in the configuration ends the start with one line t
     [
       "a store address without a Redis",
       async (c) => set(c, "store", "address", `127.0.0.1:${await freePort()}`),
-      /store\.address: 127\.0\.0\.1:\d+: .*start it, or correct the address/,
+      /store\.address: 127\.0\.0\.1:\d+: .*nothing listens there; if this lasts, see that it runs/,
       3,
     ],
     [

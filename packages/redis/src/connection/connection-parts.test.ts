@@ -73,6 +73,22 @@ describe("storeFailure", () => {
     expect(storeFailure(own, "a:1")).toBe(own);
   });
 
+  test.each([
+    ["connect ECONNREFUSED 127.0.0.1:1", "nothing listens there"],
+    ["getaddrinfo ENOTFOUND redis", "its name cannot be resolved"],
+    ["certificate has expired", "its certificate has expired"],
+    ["certificate is not yet valid", "are both clocks right?"],
+    [
+      "All sentinels are unreachable and retry is disabled. Last error: self-signed certificate",
+      "does not come from an authority of store.tls.ca",
+    ],
+  ])("says why there is no connection: %s", (message, said) => {
+    expect(storeFailure(new Error(message), "a:1").message).toContain(
+      `no connection to Redis a:1: `,
+    );
+    expect(storeFailure(new Error(message), "a:1").message).toContain(said);
+  });
+
   test("does not keep the arguments of a command", () => {
     const secret = Object.assign(reply("WRONGPASS x"), { command: { args: ["user", "s3cret"] } });
     const error = storeFailure(secret, "a:1");

@@ -27,6 +27,26 @@ const meanings: Readonly<Record<string, readonly [StoreFailure, string]>> = {
 /** How Redis answers when a script calls a command that the user may not call. */
 const forbidden = /^ERR (?:ACL failure in script|The user executing the script can't)/;
 
+/** Code or message of an error of the network or TLS → what it means. */
+const reasons: readonly (readonly [RegExp, string])[] = [
+  [/ECONNREFUSED/, "nothing listens there"],
+  [/ENOTFOUND|EAI_AGAIN/, "its name cannot be resolved"],
+  [/ETIMEDOUT|EHOSTUNREACH|ENETUNREACH/, "no route leads there"],
+  [/ECONNRESET|EPIPE/, "it closed the connection"],
+  [/altnames/, "its certificate does not name this host"],
+  [/certificate has expired/, "its certificate has expired"],
+  [/certificate is not yet valid/, "its certificate is not valid yet: are both clocks right?"],
+  [
+    /self-signed certificate|unable to (get|verify)|certificate signature failure/,
+    "its certificate does not come from an authority of store.tls.ca",
+  ],
+  [
+    /ssl.* alert /i,
+    "it refuses the TLS connection: does it want another client certificate (store.tls.certificate)?",
+  ],
+  [/wrong version number|packet length/, "it does not speak TLS"],
+];
+
 const timedOut = "Command timed out";
 
 /**
@@ -69,7 +89,21 @@ export function storeFailure(error: unknown, address: string): StoreUnavailable 
   if (isReply(error)) {
     return new StoreUnavailable("badReply", `Redis ${address}: a command failed`, { cause });
   }
-  return new StoreUnavailable("noLease", `no connection to Redis ${address}`, { cause });
+  const why = reasons.find(([pattern]) => pattern.test(message))?.[1];
+  const what = `no connection to Redis ${address}${why === undefined ? "" : `: ${why}`}`;
+  return new StoreUnavailable("noLease", what, { cause });
+}
+
+/** The same for an error before the first answer. */
+export function connectFailure(error: unknown, address: string, hasTls: boolean): StoreUnavailable {
+  const failure = storeFailure(error, address);
+  if (hasTls || !/ECONNRESET|EPIPE/.test(String(error))) return failure;
+  const { message, cause } = failure;
+  return new StoreUnavailable(
+    "noLease",
+    `${message}: does it want TLS (store.tls), is it in protected mode, or are its maxclients reached?`,
+    { cause },
+  );
 }
 
 function unavailable(word: string, address: string, cause: Error): StoreUnavailable {

@@ -3,7 +3,7 @@ import { Redis, type RedisOptions } from "ioredis";
 import { formatAddress, parseAddress } from "./address.ts";
 import { type Argument, Line } from "./command-line.ts";
 import type { CommandLine, Connection, Connections, Outcome } from "./connection.ts";
-import { isReply, isTimeout, storeFailure } from "./failure.ts";
+import { connectFailure, isReply, isTimeout, storeFailure } from "./failure.ts";
 import type { ConnectionSettings } from "./options.ts";
 import { quietSentinelConnector } from "./quiet-sentinel-connector.ts";
 import { readServerInfo, type ServerInfo } from "./server-info.ts";
@@ -69,7 +69,9 @@ class RedisConnection implements Connection {
       lastError ??= error;
     });
     const late = setTimeout(() => {
-      lastError ??= new StoreUnavailable("timeout", `Redis ${target} did not answer in time`);
+      const isOpen = redis.status === "connecting" && redis.stream?.connecting === false;
+      const what = isOpen && settings.tls !== undefined ? "begin TLS" : "answer";
+      lastError ??= new StoreUnavailable("timeout", `Redis ${target} did not ${what} in time`);
       drop(redis);
     }, settings.connectTimeoutMs);
     try {
@@ -82,7 +84,7 @@ class RedisConnection implements Connection {
       return new RedisConnection(redis, address, info);
     } catch (error) {
       drop(redis);
-      throw storeFailure(lastError ?? error, target);
+      throw connectFailure(lastError ?? error, target, settings.tls !== undefined);
     } finally {
       clearTimeout(late);
     }

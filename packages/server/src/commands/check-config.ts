@@ -6,7 +6,6 @@ import { readLogKey } from "../audit/log/log-key.ts";
 import { HttpWitness } from "../audit/log/witness-client.ts";
 import { checkSinkFiles } from "../audit/sinks/sink-files.ts";
 import { checkBackup } from "../backup/check-backup.ts";
-
 import { readPeerIdentity } from "../base/peer-tls.ts";
 import type { Machine } from "../base/system.ts";
 import { readAuthorities, readIdentity, type ServerIdentity } from "../base/tls.ts";

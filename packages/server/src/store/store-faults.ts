@@ -18,6 +18,9 @@ const passing: ReadonlySet<StoreFailure> = new Set([
   "superseded",
 ]);
 
+/** Redis may be down, lack the lease only for a moment, or be another one than the settings mean. */
+const unreached = "if this lasts, see that it runs, and that the settings under `store` fit it";
+
 /** Where a store is: one address, or Sentinels. */
 interface StorePlace {
   readonly address: Address | undefined;
@@ -53,8 +56,8 @@ export function storeFault(error: unknown, store: StorePlace, configFile: string
     notInitialised: `only if the store is new, run \`holdfast store init --config ${configFile}\``,
     unsafe: "correct that, then start again",
     keyClosed: "start the key manager, or correct its access",
-    noLease: "start it, or correct the address",
-    timeout: "start it, or correct the address",
+    noLease: unreached,
+    timeout: unreached,
     barrierShort: "start its replicas, or see `holdfast store replicas`",
     full: "give it more memory (maxmemory)",
     corrupt: "restore it from its replica or a backup",
