@@ -87,6 +87,9 @@ describe("an error is one line that says how to fix it, and an exit code", () =>
     [["key", "list", "i", "--state", "Pre-Active", "--url", "x"], "--url x: is not an address"],
     [["decode", "gone.bin"], "decode gone.bin: no such file"],
     [["decode", "."], "decode .: is a directory; give a file"],
+    [["support-bundle", "-c", "gone.yaml"], "--config gone.yaml: no such file"],
+    [["support-bundle", "-c", "."], "--config .: is a directory; give a file"],
+    [["support-bundle", "-c", "no.pem", "--log", "gone"], "--log gone: no such file"],
     [["apply", "-f", "."], "--file .: is a directory; give a file"],
     [["apply", "-f", "no.pem/gone"], "--file no.pem/gone: no such file; give another path"],
     [

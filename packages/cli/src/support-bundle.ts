@@ -1,10 +1,10 @@
 import { execFile } from "node:child_process";
-import { readFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { promisify } from "node:util";
 import { machine } from "@holdfast/server/machine";
 import type { Command } from "commander";
 import { addSiteOptions, type SiteOptions, withAdmin } from "./sites/site.ts";
-import { Failure, reasonOf } from "./terminal/failure.ts";
+import { Failure, readGiven, reasonOf } from "./terminal/failure.ts";
 import { say } from "./terminal/lines.ts";
 import { sayJson } from "./terminal/output.ts";
 
@@ -29,11 +29,14 @@ export function addSupportBundle(program: Command): void {
     .option("--out <file>", "the file to write (default: holdfast-support-TIME.txt)");
   addSiteOptions(command);
   command.action(async (options: BundleOptions) => {
+    // What the configuration names is taken out of the bundle: without it, a secret could stay in a log.
+    readGiven("--config", options.config);
+    const log = await logOf(options);
     const { bundleText, nodeParts } = await import("@holdfast/server/support-bundle");
     const parts = [
       ...(await nodeParts(options.config, machine)),
       { title: "doctor", text: await doctor(options) },
-      { title: "log", text: await logOf(options) },
+      { title: "log", text: log },
     ];
     const time = new Date(machine.clock.wallMs()).toISOString().replaceAll(/[-:]|\.\d+/g, "");
     const out = options.out ?? `holdfast-support-${time}.txt`;
@@ -58,12 +61,16 @@ async function doctor(options: SiteOptions): Promise<string> {
 }
 
 async function logOf({ log }: BundleOptions): Promise<string> {
+  if (log !== undefined) return endOf(readGiven("--log", log).toString("utf8"));
   try {
-    const text = log === undefined ? await journal() : readFileSync(log, "utf8");
-    return text.split("\n").slice(-logLinesMax).join("\n");
+    return endOf(await journal());
   } catch (error) {
     return `cannot be read: ${reasonOf(error)}; give --log FILE`;
   }
+}
+
+function endOf(log: string): string {
+  return log.split("\n").slice(-logLinesMax).join("\n");
 }
 
 async function journal(): Promise<string> {
