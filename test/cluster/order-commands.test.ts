@@ -104,7 +104,7 @@ describe("profile add", () => {
       [3, "nothing listens there", ["--url", "https://127.0.0.1:9", ...site.slice(2)]],
       [
         3,
-        "does not come from the given certificate authority",
+        "does not come from a certificate authority that is trusted here: give the one that issued it",
         ["--url", address, "--token-file", tokenFile],
       ],
       [2, "holds no certificate", ["--url", address, "--ca", tokenFile, "--token-file", tokenFile]],

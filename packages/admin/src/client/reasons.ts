@@ -1,4 +1,4 @@
-/** Why a connection failed, by error code; the same words as in `packages/client`, for KMIP. */
+/** Why a connection failed, by error code; mostly the words of `packages/client`, for KMIP. */
 const reasons: readonly (readonly [RegExp, string])[] = [
   [/^ECONNREFUSED$/, "connection refused: nothing listens there"],
   [
@@ -13,7 +13,7 @@ const reasons: readonly (readonly [RegExp, string])[] = [
   ],
   [
     /^(CERT_SIGNATURE_FAILURE|SELF_SIGNED_CERT_IN_CHAIN|DEPTH_ZERO_SELF_SIGNED_CERT|UNABLE_TO_VERIFY_LEAF_SIGNATURE|UNABLE_TO_GET_ISSUER_CERT(_LOCALLY)?)$/,
-    "the server's certificate does not come from the given certificate authority",
+    "the server's certificate does not come from a certificate authority that is trusted here: give the one that issued it",
   ],
   [/^CERT_HAS_EXPIRED$/, "the server's certificate has expired"],
   [/^ERR_SSL_.*(WRONG_VERSION_NUMBER|PACKET_LENGTH|HTTP_REQUEST)/, "no TLS server answers there"],
