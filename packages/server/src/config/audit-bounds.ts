@@ -28,7 +28,11 @@ export function logBytesMax(
   return Math.floor(auditBounds(retentionBytes, memory).bytesMax * logShare);
 }
 
-/** Refuses to start where the audit trail could take more of Redis than its share. */
+/**
+ * Refuses to start where the audit trail could take more of Redis than its share. It asks to be started again, as for other
+ * settings of Redis: a Redis that was promoted, or restarted with less `maxmemory`, must not keep every node down after that
+ * is corrected.
+ */
 export async function checkAuditBounds(
   own: Pick<RedisStore, "usage">,
   { retentionBytes }: Config["audit"],
