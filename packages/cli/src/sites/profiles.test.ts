@@ -48,6 +48,12 @@ describe("profiles", () => {
     );
   });
 
+  test("show no part of a token if their file is broken", () => {
+    writeProfiles(all, file);
+    writeFileSync(file, '{"profiles":{"a":{"url":["https://a:1"],"token":hf_ABCDEFGH}}}');
+    expect(() => readProfiles(file)).toThrow(`${file}: is not JSON; correct or delete it`);
+  });
+
   test("are reported if they cannot be written", () => {
     writeFileSync(join(folder, "holdfast"), "");
     expect(() => writeProfiles(all, file)).toThrow(expect.objectContaining({ name: "Failure" }));

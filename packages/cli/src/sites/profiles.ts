@@ -34,9 +34,14 @@ export function readProfiles(file = profilesFile()): Profiles {
   try {
     return profiles.parse(JSON.parse(readFileSync(file, "utf8")));
   } catch (error) {
-    const what = error instanceof z.ZodError ? "holds no profiles" : reasonOf(error);
-    throw new Failure(`${file}: ${what}; correct or delete it`);
+    throw new Failure(`${file}: ${faultOf(error)}; correct or delete it`);
   }
+}
+
+/** Without the words of JSON's parser: they show what is around the fault, which may be a token. */
+function faultOf(error: unknown): string {
+  if (error instanceof z.ZodError) return "holds no profiles";
+  return error instanceof SyntaxError ? "is not JSON" : reasonOf(error);
 }
 
 /** Writes the profiles atomically. */
