@@ -90,6 +90,10 @@ describe("an error is one line that says how to fix it, and an exit code", () =>
     [["support-bundle", "-c", "gone.yaml"], "--config gone.yaml: no such file"],
     [["support-bundle", "-c", "."], "--config .: is a directory; give a file"],
     [["support-bundle", "-c", "no.pem", "--log", "gone"], "--log gone: no such file"],
+    [
+      ["audit", "verify", "--file", "no.pem", "--checkpoint", "gone"],
+      "audit verify: --checkpoint needs --config",
+    ],
     [["apply", "-f", "."], "--file .: is a directory; give a file"],
     [["apply", "-f", "no.pem/gone"], "--file no.pem/gone: no such file; give another path"],
     [

@@ -43,6 +43,11 @@ export async function verifyAudit(
   if (config === undefined && files.length === 0) {
     throw new OperatorError("audit verify: give --config for the store, --file for files, or both");
   }
+  if (config === undefined && checkpoint !== undefined) {
+    throw new OperatorError(
+      "audit verify: --checkpoint needs --config: it is compared with the log in the store",
+    );
+  }
   if (config === undefined) return filesResult(await verifyFiles(files));
   const trust = trustOf(loadConfig(config), machine, checkpoint);
   if (checkpoint !== undefined && trust === undefined) {
