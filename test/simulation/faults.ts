@@ -202,7 +202,10 @@ export const faults: Readonly<Record<string, Fault>> = {
   },
   "record of the next format": (world, random) => {
     const group = random.pick(world.groups);
-    const found = inBothStores(world, group);
+    // An earlier one is put back for as long as the history lasts, also if it is planted again.
+    const found = inBothStores(world, group).filter(
+      ({ uniqueIdentifier }) => !world.older.has(uniqueIdentifier),
+    );
     if (found.length === 0) return undefined;
     const { uniqueIdentifier: id } = random.pick(found);
     const whole = bytesOf(group.primary, instance, id);
