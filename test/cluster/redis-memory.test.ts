@@ -437,7 +437,6 @@ describe("genuine and old", () => {
       [whole.subarray(0, -3), "kept"],
       [flipped, "missing"],
       [whole.subarray(0, 7), "missing"],
-      [Buffer.from("another file"), "missing"],
     ] as const;
     for (const [content, state] of contents) {
       await writeFile(path, content);
@@ -455,5 +454,12 @@ describe("genuine and old", () => {
     one = await nodeAt(redis, "one");
     expect(older(one.events)).toEqual([]);
     expect(await one.store.read(instance, [randomUUID()])).toEqual([undefined]);
+  });
+
+  test("a file that is another one, such as a key, is refused and stays as it is", async () => {
+    const path = join(folder, "key");
+    await writeFile(path, "-----BEGIN PRIVATE KEY-----");
+    await expect(nodeAt(redis, "key")).rejects.toThrow(`${path} is not a memory file`);
+    expect(await readFile(path, "utf8")).toBe("-----BEGIN PRIVATE KEY-----");
   });
 });

@@ -57,6 +57,7 @@ describe("a declaration", () => {
 
   test.each([
     ["instances: [", "not YAML"],
+    ["instances: []\n---\ninstances: []", "has a second YAML document"],
     ["{}", "instances.yaml: instances is missing"],
     ["7", "instances.yaml: the file must be an object"],
     ["instance: []", 'instances.yaml: unknown field "instance"; there are: instances'],

@@ -87,8 +87,11 @@ export interface WantedInstance {
 /** Reads the declaration. An invalid one causes a `Failure` with the place in the file. */
 export function readDeclaration(path: string): readonly WantedInstance[] {
   const source = readGiven("--file", path).toString("utf8");
-  const document = parseDocument(source, { prettyErrors: false });
+  const document = parseDocument(source, { prettyErrors: false, logLevel: "error" });
   const [broken] = document.errors;
+  if (broken?.code === "MULTIPLE_DOCS") {
+    throw new Failure(`${path}: has a second YAML document, after a line with ---: keep one`);
+  }
   if (broken !== undefined) throw new Failure(`${path}: not YAML: ${reasonOf(broken)}`);
   const given: unknown = document.toJS();
   const parsed = file.safeParse(given);

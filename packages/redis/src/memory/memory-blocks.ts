@@ -45,21 +45,23 @@ export function writeHeader({ region, node, rootOfTrust, wrap }: MemoryHeader): 
   return Buffer.concat([magic, length, text]);
 }
 
-/** Reads the header of a file, and how long it is; undefined where there is none. */
+/** Reads the header of a file, and how long it is; undefined where the file holds something else. */
 export function readHeader(
   bytes: Buffer,
-): { readonly header: MemoryHeader; readonly length: number } | undefined {
+): { readonly header: MemoryHeader; readonly length: number } | "damaged" | undefined {
   const start = magic.length + 2;
-  if (bytes.length < start || !bytes.subarray(0, magic.length).equals(magic)) return undefined;
+  const begin = bytes.subarray(0, magic.length);
+  if (!begin.equals(magic.subarray(0, begin.length))) return undefined;
+  if (bytes.length < start) return "damaged";
   const length = start + bytes.readUInt16BE(magic.length);
-  if (length > headerMax || length > bytes.length) return undefined;
+  if (length > headerMax || length > bytes.length) return "damaged";
   const fields = parsedFields(bytes.toString("utf8", start, length));
   const [region, node, rootOfTrust, wrap] = ["region", "node", "root", "wrap"].map((name) => {
     const value = fields[name];
     return typeof value === "string" && value !== "" ? value : undefined;
   });
-  if (region === undefined || node === undefined || rootOfTrust === undefined) return undefined;
-  if (wrap === undefined || !/^[A-Za-z0-9+/]+={0,2}$/.test(wrap)) return undefined;
+  if (region === undefined || node === undefined || rootOfTrust === undefined) return "damaged";
+  if (wrap === undefined || !/^[A-Za-z0-9+/]+={0,2}$/.test(wrap)) return "damaged";
   return { header: { region, node, rootOfTrust, wrap: Buffer.from(wrap, "base64") }, length };
 }
 

@@ -107,8 +107,9 @@ test("what is written to a file is read from it, also beyond one block", () => {
     writer.write([coveredRow(64, 2 ** 40)]),
   ]);
   const found = readHeader(bytes);
-  expect(found?.header).toMatchObject({ region: "a", node: "a1", rootOfTrust: "r" });
-  const read = [...readBlocks(key, bytes, found?.length ?? 0)].flat() as MemoryRow[];
+  expect(found).toMatchObject({ header: { region: "a", node: "a1", rootOfTrust: "r" } });
+  const { length } = found as { readonly length: number };
+  const read = [...readBlocks(key, bytes, length)].flat() as MemoryRow[];
   expect(read.length).toBe(rows.length + 2);
   expect(read[0]).toEqual({ kind: "store", storeId });
   expect(read.at(-1)).toEqual({ kind: "covered", partition: 64, number: 2 ** 40 });

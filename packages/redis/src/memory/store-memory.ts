@@ -119,7 +119,7 @@ export class StoreMemory {
   }
 
   /**
-   * Reads the file, once, and begins with this store. Rejects with `unsafe` where the file is another region's. A file that
+   * Reads the file, once, and begins with this store. Rejects with `unsafe` where the file is another region's, or holds something else. A file that
    * cannot be used counts as missing, after a bounded time: the store's own keys are open by now, and it must be served.
    */
   async open(storeId: string, opener: KeyOpener): Promise<void> {
@@ -322,16 +322,16 @@ export class StoreMemory {
       return;
     }
     const found = readHeader(bytes);
+    if (found === "damaged") return this.#say("missing", `the header of ${file.name} is damaged`);
+    const { region } = this.#context;
+    const refused = (says: string) => new StoreUnavailable("unsafe", `${file.name} is ${says}`);
     if (found === undefined) {
-      this.#say("missing", `${file.name} is not a memory file, or its header is damaged`);
-      return;
+      throw refused("not a memory file: name another one in store.memoryFile, or move it away");
     }
     const { header, length } = found;
-    if (header.region !== this.#context.region) {
-      throw new StoreUnavailable(
-        "unsafe",
-        `${file.name} is the memory of region ${header.region}, not of region ${this.#context.region}: give the node its own store.memoryFile`,
-      );
+    if (header.region !== region) {
+      const whose = `the memory of region ${header.region}, not of region ${region}`;
+      throw refused(`${whose}: give the node its own store.memoryFile`);
     }
     const key = await this.#openKey(header.wrap, opener);
     if (key !== undefined) await this.#read(key, bytes, length);

@@ -9,6 +9,7 @@ import {
   remoteAddress,
   shortName,
   text,
+  writtenFile,
 } from "./setting.ts";
 
 /** The settings of the audit trail. */
@@ -48,7 +49,7 @@ export const auditSettings = group("Evidence of what was done.", {
   file: optionalGroup(
     "Events to a file at the leader's node, one JSON object a line, mode 0600. Set it at every node: each may lead.",
     {
-      path: file("The file; its folder must exist. Rotated files lie beside it."),
+      path: writtenFile("The file; its folder must exist. Rotated files lie beside it."),
       rotateBytes: integer(
         "The file is rotated before it would be larger than this.",
         { min: 65_536, max: 17_179_869_184, default: 67_108_864 },

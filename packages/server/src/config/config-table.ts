@@ -29,6 +29,7 @@ import {
   text,
   texts,
   type Values,
+  writtenFile,
 } from "./setting.ts";
 
 /** A limit to KMIP operations: at least one of their names, or of the sets' names. */
@@ -211,7 +212,7 @@ export const configTable = {
       false,
     ),
     memoryFile: optional(
-      file(
+      writtenFile(
         "Where this node keeps what it remembers of its region's store, so that it notices if an older state of a record or of the store is put back. The node makes the file, mode 0600, encrypted by the root of trust; each node needs its own, on a disk that outlasts the process, and not on Redis's machine. About 30 MB for a million records. Left out, the node believes what Redis has, and warns.",
       ),
     ),
@@ -285,7 +286,7 @@ export const configTable = {
         },
       ),
       bootstrapFile: optional(
-        file(
+        writtenFile(
           "Where the first token comes from: while no valid token has the role manager, or none the role security-officer, the node writes a one-time token here, mode 0600. `holdfast token create` makes a token with the missing roles with it, which is its only use; when none is missing, the node removes the file. Left out, none is written; nor for a role that `admin.oidc` gives.",
         ),
       ),

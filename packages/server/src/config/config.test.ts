@@ -254,6 +254,16 @@ instances:
       "http: { listen: '127.0.0.1:5696' }",
       "7: http.listen is the address of kmip.listen; give it its own",
     ],
+    [
+      "an audit file that is the root key",
+      "audit: { file: { path: ./root.key } }",
+      "7: audit.file.path is the file of rootOfTrust.file too, and the node writes it: name another file",
+    ],
+    [
+      "an audit file that is the configuration",
+      "audit: { file: { path: holdfast.yaml } }",
+      "7: audit.file.path is the configuration too, and the node writes it: name another file",
+    ],
     ["a bad word", "log: { level: loud }", "7: log.level must be one of debug, info, warn, error"],
     [
       "a lock master with a password",
@@ -376,6 +386,11 @@ instances:
       "/etc/holdfast.yaml:7: not YAML: Map keys must be unique",
     ],
     ["broken YAML", "a: [", "/etc/holdfast.yaml:1: not YAML:"],
+    [
+      "two YAML documents",
+      `${least}---\n${least}`,
+      "/etc/holdfast.yaml:7: a second YAML document begins here: keep one",
+    ],
     [
       "a YAML bomb of aliases",
       `a: &a [1]\nb: &b [${"*a,".repeat(99)}]\nc: [${"*b,".repeat(99)}]`,

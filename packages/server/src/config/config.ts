@@ -19,11 +19,16 @@ export function loadConfig(path: string): Config {
 /** Validates the text of a configuration; `path` is named in faults and is where relative paths start. */
 export function parseConfig(text: string, path: string): Config {
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  const options = { lineCounter: lines, prettyErrors: false, logLevel: "error" } as const;
+  const document = parseDocument(text, options);
   const broken = document.errors[0];
   if (broken !== undefined) {
     const { line } = lines.linePos(broken.pos[0]);
-    throw new OperatorError(`${path}:${line}: not YAML: ${reasonOf(broken)}`);
+    const isSecond = broken.code === "MULTIPLE_DOCS";
+    const what = isSecond
+      ? "a second YAML document begins here: keep one"
+      : `not YAML: ${reasonOf(broken)}`;
+    throw new OperatorError(`${path}:${line}: ${what}`);
   }
   const source = { path, document, lines };
   const parsed = configSchema.safeParse(toValue(source), { reportInput: true });
@@ -31,7 +36,10 @@ export function parseConfig(text: string, path: string): Config {
   const config = parsed.data;
   const faults = crossFaults(config);
   if (faults.length > 0) throw refusal(source, faults);
-  return resolvePaths(configTable, config, dirname(resolve(path))) as Config;
+  const resolved = resolvePaths(configTable, config, dirname(resolve(path))) as Config;
+  const shared = sharedFiles([{ at: [], path: resolve(path) }, ...pathsIn(configTable, resolved)]);
+  if (shared.length > 0) throw refusal(source, shared);
+  return resolved;
 }
 
 interface Source {
@@ -147,4 +155,39 @@ function resolvePaths(rows: SettingRows, values: object, folder: string): object
     return [name, Array.isArray(value) ? value.map(absolute) : absolute(value as string)];
   });
   return Object.fromEntries(entries);
+}
+
+interface NamedPath {
+  readonly at: SettingPath;
+  readonly path: string;
+  readonly written?: boolean | undefined;
+}
+
+/** All paths of a configuration, with the settings that name them. */
+function pathsIn(rows: SettingRows, values: object, at: SettingPath = []): NamedPath[] {
+  return Object.entries(values).flatMap(([name, value]: [string, unknown]) => {
+    const row = rows[name];
+    if (row === undefined || value === undefined) return [];
+    const here = [...at, name];
+    if (row.kind === "group") return pathsIn(row.rows, value as object, here);
+    if (row.kind === "list") {
+      return (value as object[]).flatMap((item, index) =>
+        pathsIn(row.rows, item, [...here, index]),
+      );
+    }
+    if (row.path !== true) return [];
+    return [value].flat().map((path) => ({ at: here, path: String(path), written: row.written }));
+  });
+}
+
+/** A file that the node writes, and that is another one too, such as a key, would be lost. */
+function sharedFiles(paths: readonly NamedPath[]): Fault[] {
+  return paths
+    .filter(({ written }) => written === true)
+    .flatMap((one) => {
+      const other = paths.find((each) => each !== one && each.path === one.path);
+      if (other === undefined) return [];
+      const what = other.at.length === 0 ? "the configuration" : `the file of ${nameOf(other.at)}`;
+      return [{ at: one.at, says: `is ${what} too, and the node writes it: name another file` }];
+    });
 }

@@ -16,6 +16,8 @@ export interface Setting<Value> {
   readonly secret?: boolean;
   /** Its texts are paths relative to the configuration file's folder, unless they are PEM text themselves. */
   readonly path?: boolean;
+  /** The node itself makes, replaces or removes this file, so no other setting may name it. */
+  readonly written?: boolean;
   /** Its files hold nothing secret. */
   readonly isPublic?: boolean;
 }
@@ -106,6 +108,11 @@ export function secretText(doc: string, expects: string, check: (value: string) 
 export function file(doc: string): Setting<string> {
   const expects = "the path of a file";
   return { kind: "setting", schema: z.string().min(1), expects, doc, path: true };
+}
+
+/** The same, for a file that the node makes, replaces or removes. */
+export function writtenFile(doc: string): Setting<string> {
+  return { ...file(doc), written: true };
 }
 
 /** One file or a list of files. */
