@@ -157,7 +157,7 @@ test.each([
   });
 });
 
-test("a Redis that does not begin TLS is said not to", async () => {
+test("the error says that a Redis does not begin TLS", async () => {
   await using plain = await RedisServer.start();
   await using root = await rootOf(node);
   const opening = openStore({ address: plain.address, root, tls: { ca: authority.certificate } });

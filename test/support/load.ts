@@ -7,7 +7,7 @@ import { type Entry, Ledger, rankOf } from "./ledger.ts";
 import { seeded } from "./random.ts";
 import type { Region } from "./region.ts";
 
-/** No request may take longer, whatever happens to the region. Pauses of the machine are subtracted. */
+/** The most time that a request may take, also during a fault. Pauses of the machine are subtracted. */
 const answerBoundMs = 5_000;
 
 const active = rankOf("Active");

@@ -46,7 +46,7 @@ export const engineFaults: readonly PlantedFault[] = [
     find: "if (isDestroyed(facts)) {\n    return facts.compromised",
     replace:
       "if (isDestroyed(facts) && facts.activated === undefined) {\n    return facts.compromised",
-    rule: "an object that was destroyed is Destroyed, whatever else is known of it",
+    rule: "a destroyed object is Destroyed, also if it was activated",
     promises: ["No lifecycle state goes backwards"],
     tests: lifecycleTests,
     simulated: true,
@@ -175,7 +175,7 @@ export const engineFaults: readonly PlantedFault[] = [
     file: workingSet,
     find: "!isDestroyed(change.before.object.facts)",
     replace: "change.before.object.facts.activated === undefined",
-    rule: "every Destroy is agreed on, in whatever state the key was",
+    rule: "every Destroy needs the agreement of all regions, in each state of the key",
     promises: ["No key is destroyed without both regions' agreement"],
     tests: batchTests,
     simulated: true,

@@ -96,7 +96,7 @@ describe("http", () => {
     expect((await get("/readyz")).status).toBe(503);
   });
 
-  test("/readyz gives each part one line, whatever a service answered", async () => {
+  test("/readyz has one line for each part, also if a service answered with a line end", async () => {
     health.rootOfTrust("unreachable", "it is not available (500 x)\nread: ok\u001b[2J\u009b\u202e");
     const { text } = await get("/readyz");
     expect(text.split("\n").filter((line) => line.startsWith("read: "))).toHaveLength(1);
