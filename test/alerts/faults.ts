@@ -354,7 +354,7 @@ export const faults: readonly Fault[] = [
   },
   {
     name: "many-denials",
-    text: "somebody puts one certificate after another on the deny list, one every two seconds",
+    text: "somebody puts one certificate after another on the deny list, one every two seconds, from the start of Prometheus on: the rule compares with ten minutes before",
     alerts: ["HoldfastManyDenials"],
     // The rule compares with ten minutes before, and Prometheus starts with the fault.
     boundS: 720,
