@@ -19,10 +19,11 @@ import {
   withRecordOf,
 } from "./look.ts";
 import type { SimNode } from "./node.ts";
-import { operatorOf } from "./operator.ts";
+import { byRole, namesOf, placesOf, sentinelsOf } from "./places.ts";
 import type { Random } from "./random.ts";
+import { rareFaults } from "./rare-faults.ts";
 import { Retirement } from "./retirement.ts";
-import type { Copy, Member } from "./store/member.ts";
+import type { Copy } from "./store/member.ts";
 import type { RedisGroup } from "./store/redis-group.ts";
 import { Upgrade } from "./upgrade.ts";
 import type { World } from "./world.ts";
@@ -39,10 +40,9 @@ interface Begun {
   readonly end?: () => void;
 }
 
-type Fault = (world: World, random: Random) => Begun | undefined;
+export type Fault = (world: World, random: Random) => Begun | undefined;
 
-/** The faults by name; they are chosen at random, and may overlap. */
-export const faults: Readonly<Record<string, Fault>> = {
+const common: Readonly<Record<string, Fault>> = {
   "cut between the regions": (world) => {
     const [a, b] = [placesOf(world, "a"), placesOf(world, "b")];
     return { what: "a | b", end: world.network.cut(a, b, true) };
@@ -266,7 +266,7 @@ export const faults: Readonly<Record<string, Fault>> = {
   "node frozen": (world, random) => {
     const { machine, lives } = random.pick(world.nodes);
     if (!lives || machine.frozen) return undefined;
-    machine.freeze();
+    machine.freeze(random.chance(0.5));
     return { what: machine.name, end: () => machine.thaw() };
   },
   "node killed": (world, random) => {
@@ -329,6 +329,12 @@ export const faults: Readonly<Record<string, Fault>> = {
   },
 };
 
+/** All faults by name. */
+export const faults: Readonly<Record<string, Fault>> = { ...common, ...rareFaults };
+
+/** The faults from which a plan is drawn at random; they may overlap. */
+export const commonFaults: readonly string[] = Object.keys(common);
+
 /** Loses a region's store or puts back an old copy; once per history, so one region stays intact. */
 export function loseStore(world: World, random: Random, copies: Copies): string | undefined {
   const group = random.pick(world.groups);
@@ -339,13 +345,17 @@ export function loseStore(world: World, random: Random, copies: Copies): string 
   world.operations.lost(group.region, world.scheduler.nowMs);
   world.formats.lost(group.region);
   world.archives.get(group.region)?.forget();
-  group.replaceData(copy ?? []);
   if (copy !== undefined) {
+    group.replaceData(copy);
     world.older.add(group.region);
     return `${group.region}: an old copy`;
   }
+  const { primary } = group;
+  const runs = random.chance(0.5) && primary.state === "up" && primary.role === "primary";
+  if (runs) group.flush();
+  else group.replaceData([]);
   world.initialise(group);
-  return `${group.region}: empty, initialised anew`;
+  return `${group.region}: ${runs ? "emptied while it runs" : "empty"}, initialised anew`;
 }
 
 /** What an operator does where a doubt stays for so long: the old copy of the store lacks what only its region had. */
@@ -412,22 +422,4 @@ async function sent(service: PeerStore | undefined, object: ManagedObject) {
     if (error instanceof StoreUnavailable) return [];
     throw error;
   }
-}
-
-function byRole(group: RedisGroup): readonly Member[] {
-  const { primary, members } = group;
-  return [primary, ...members.filter((member) => member !== primary)];
-}
-
-function sentinelsOf(group: RedisGroup): readonly string[] {
-  return group.sentinels.map(({ name }) => name);
-}
-
-/** The nodes of a region, and its operator. */
-function placesOf(world: World, region: string): readonly string[] {
-  return [...namesOf(world, region), operatorOf(region)];
-}
-
-function namesOf(world: World, region: string): readonly string[] {
-  return world.nodes.filter((node) => node.region === region).map(({ machine }) => machine.name);
 }

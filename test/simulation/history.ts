@@ -99,11 +99,9 @@ class History {
 
   constructor(plan: Plan, { flaw, recorded }: HistoryOptions) {
     this.#plan = plan;
-    const { seed, farMs, replicas, required, audited, order } = plan;
-    const acknowledgement = required ? "required" : "preferred";
+    const { seed, farMs, replicas, required, order } = plan;
     this.#begin = { kind: "begin", seed, farMs, replicas, required, flaw };
-    const options = { seed, flaw, farMs, replicas, audited, recorded };
-    this.#world = new World({ ...options, acknowledgement, managed: order?.name });
+    this.#world = new World({ ...plan, flaw, recorded, managed: order?.name });
     if (order !== undefined) this.#world.order = makeOrder(this.#world, order);
     this.#random = this.#world.random.fork();
   }

@@ -2,6 +2,7 @@ import {
   decodeRecord,
   type ManagedObject,
   partitionOf,
+  type StoredObject,
   sysPartition,
   type Tag,
 } from "@holdfast/engine";
@@ -157,6 +158,20 @@ export function withRecordOf(value: Buffer, other: Buffer): Buffer {
 function keyOf(instance: string, id: string): string {
   const { record } = partitionKeys(partitionOf(instance));
   return recordKey(record, id)?.toString("latin1") ?? "";
+}
+
+/** A stored record as `Member.writeOf` names it. */
+export function recordOf({ object: { instance, uniqueIdentifier }, tag }: StoredObject) {
+  return { key: keyOf(instance, uniqueIdentifier), value: latin1Of(tag) };
+}
+
+/** The key of a record's reservation as `Member.writeOf` names it. */
+export function holdKey(instance: string, id: string): string {
+  return `${partitionKeys(partitionOf(instance)).reserved}/${latin1Of(id.replaceAll("-", ""))}`;
+}
+
+function latin1Of(hex: string): string {
+  return Buffer.from(hex, "hex").toString("latin1");
 }
 
 /** What a record contains; undefined where it is damaged. */

@@ -80,6 +80,9 @@ export class Machine {
   skewMs = 0;
   life: Life | undefined;
   #frozen = false;
+  /** Since when its monotonic clock stands still, and for how long it has stood. */
+  #stoppedMs: number | undefined;
+  #missedMs = 0;
   #held: { readonly life: Life; readonly what: () => void }[] = [];
 
   constructor(name: string, scheduler: Scheduler, random: Random) {
@@ -93,7 +96,7 @@ export class Machine {
   }
 
   monotonicMs(): number {
-    return this.scheduler.nowMs;
+    return (this.#stoppedMs ?? this.scheduler.nowMs) - this.#missedMs;
   }
 
   wallMs(): number {
@@ -103,6 +106,7 @@ export class Machine {
   start(): Life {
     this.#held = [];
     this.#frozen = false;
+    this.#goOn();
     this.life = new Life(this);
     return this.life;
   }
@@ -113,16 +117,24 @@ export class Machine {
     this.#frozen = false;
   }
 
-  freeze(): void {
+  /** Stops everything; where the machine is suspended, its monotonic clock too. */
+  freeze(suspended = false): void {
     this.#frozen = true;
+    if (suspended) this.#stoppedMs = this.scheduler.nowMs;
   }
 
   /** Everything that arrived meanwhile runs now, in order. */
   thaw(): void {
     this.#frozen = false;
+    this.#goOn();
     const held = this.#held;
     this.#held = [];
     for (const { life, what } of held) this.scheduler.after(0, () => life.run(what));
+  }
+
+  #goOn(): void {
+    if (this.#stoppedMs !== undefined) this.#missedMs += this.scheduler.nowMs - this.#stoppedMs;
+    this.#stoppedMs = undefined;
   }
 
   hold(life: Life, what: () => void): void {

@@ -24,6 +24,7 @@ import { SimMemory } from "./sim-memory.ts";
 import type { Call } from "./sim-peer.ts";
 import type { RedisGroup } from "./store/redis-group.ts";
 import { connectionsOf, timersOf } from "./store/sim-connection.ts";
+import { noted } from "./store/store-use.ts";
 import type { StoresChecker } from "./stores-checker.ts";
 
 /** The events that nodes report to their history. */
@@ -195,11 +196,10 @@ function openStore(
 ): Promise<RedisStore> {
   const { region, root, network, flaws, listener, machine } = options;
   return openRedisStore({
-    ...group.address,
+    ...group.settings,
     region,
     root,
     memory: memory.options(life, root),
-    replicas: group.members.length - 1,
     recordFormat: format,
     formatsEveryMs,
     clock: life.timers,
@@ -207,8 +207,12 @@ function openStore(
     observe: (event) => listener.event(machine.name, event),
     openUnreachable: true,
     allowOtherStore: true,
-    connections: flaws.connections(
-      connectionsOf({ life, network, server: (address) => group.server(address) }),
+    connections: noted(
+      flaws.connections(
+        connectionsOf({ life, network, server: (address) => group.server(address) }),
+      ),
+      life,
+      group.memberAt,
     ),
   });
 }

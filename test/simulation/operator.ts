@@ -30,10 +30,9 @@ export async function atRegion<Result>(
   if (store === undefined) throw new RangeError(`no region ${region}`);
   const here = nodes.filter((node) => node.region === region);
   const own = await openRedisStore({
-    ...store.address,
+    ...store.settings,
     region,
     root: world.rootOf(region),
-    replicas: store.members.length - 1,
     // Of the newest release that the region runs.
     recordFormat: Math.max(...here.map(({ setup }) => setup.format)),
     clock: timers,

@@ -1,6 +1,7 @@
-import { faults } from "./faults.ts";
+import { commonFaults, faults } from "./faults.ts";
 import { orderNames, type PlannedOrder } from "./order.ts";
 import { Random } from "./random.ts";
+import { rareFaults } from "./rare-faults.ts";
 
 /** A fault that a history will have. */
 export interface PlannedFault {
@@ -27,6 +28,10 @@ export interface Plan {
   /** The delay one way between the regions. */
   readonly farMs: number;
   readonly replicas: number;
+  /** How many of them the nodes' configuration names. */
+  readonly leastReplicas: number;
+  /** Whether something else than Sentinel replaces a primary. */
+  readonly external: boolean;
   /** Whether both regions must have a change before it is acknowledged. */
   readonly required: boolean;
   readonly clients: number;
@@ -80,11 +85,40 @@ export function planOf(seed: number, focus?: string): Plan {
   const drawn = random.pick(orderNames);
   const name = ordered ?? drawn;
   const loses = isOrdered && name === "backup restored" && random.chance(0.4);
-  const plan = planWithoutOrder(seed, ordered === undefined ? focus : undefined, loses);
+  const plan = withRare(
+    planWithoutOrder(seed, ordered === undefined ? focus : undefined, loses),
+    focus === undefined,
+  );
   const atMs = random.between(0, plan.busyMs * 0.5);
   const order = { name, atMs, seed: random.bits() };
   if (!isOrdered) return { ...plan, order: undefined };
   return { ...(name === "storage keys rotated" ? withoutOlder(plan) : plan), order };
+}
+
+/** How many histories have a rare fault, and in how many something else than Sentinel replaces a primary. */
+const rareShare = 1 / 4;
+const externalShare = 1 / 4;
+
+/** Adds what is drawn from numbers of its own, so that the other parts of a seed's plan stay as they are. */
+function withRare(plan: Omit<Plan, "order">, isFree: boolean): Omit<Plan, "order"> {
+  const { seed, replicas, busyMs } = plan;
+  const random = new Random(seed + 2 ** 45);
+  const external = random.chance(externalShare) && replicas > 0;
+  const leastReplicas = external || random.chance(0.5) ? 0 : replicas;
+  const rare: PlannedFault = {
+    name: random.pick(Object.keys(rareFaults)),
+    atMs: random.between(0, busyMs * 0.5),
+    lastsMs: random.between(3_000, 7_000),
+    seed: random.bits(),
+  };
+  const hasRare = random.chance(rareShare) && isFree;
+  const faults = hasRare ? [...plan.faults, rare] : plan.faults;
+  return {
+    ...plan,
+    leastReplicas,
+    external,
+    faults: faults.toSorted((one, other) => one.atMs - other.atMs),
+  };
 }
 
 /** Nodes refuse an older copy of a store whose key was rotated since, until an operator forgets what they remember of it. */
@@ -120,6 +154,8 @@ function planWithoutOrder(
     seed,
     farMs: chooser === 0 ? 40 : 4,
     replicas,
+    leastReplicas: replicas,
+    external: false,
     required: chooser === 2,
     clients: 3,
     // Readers do not wait for changes, and so see states that other clients never see.
@@ -145,7 +181,7 @@ function cutAround(random: Random, lossAtMs: number): PlannedFault {
 
 /** Each history has some kinds of faults only, some of them more often: so rare combinations come up. */
 function chooserOf(random: Random, focus: string | undefined): () => string {
-  const names = Object.keys(faults);
+  const names = commonFaults;
   if (focus !== undefined) return () => focus;
   const some = names.filter(() => random.chance(0.6));
   const weighted = (some.length === 0 ? names : some).map((name) => ({
@@ -165,10 +201,11 @@ function chooserOf(random: Random, focus: string | undefined): () => string {
 
 /** A plan in one line per part, for people. */
 export function planLines(plan: Plan): readonly string[] {
-  const { faults: planned, loss, order, remains, clients, readers, busyMs, replicas, farMs } = plan;
+  const { faults: planned, loss, order, remains, clients, readers, busyMs, farMs } = plan;
+  const { replicas, external } = plan;
   const seconds = (ms: number): string => `${(ms / 1_000).toFixed(2)} s`;
   return [
-    `${clients} clients and ${readers} readers for ${seconds(busyMs)}; ${replicas} replicas; ${farMs} ms between the regions; a change needs ${plan.required ? "both regions" : "one region"}`,
+    `${clients} clients and ${readers} readers for ${seconds(busyMs)}; ${replicas} replicas${external ? ", which something else than Sentinel promotes" : ""}; ${farMs} ms between the regions; a change needs ${plan.required ? "both regions" : "one region"}`,
     ...planned.map(
       ({ name, atMs, lastsMs }) => `${seconds(atMs)}  ${name}, for ${seconds(lastsMs)}`,
     ),

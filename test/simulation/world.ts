@@ -5,7 +5,6 @@ import {
   readKekRecord,
   systemInstance,
 } from "@holdfast/engine";
-import type { PeerAcknowledgement } from "@holdfast/regions";
 import type { DeletionStep } from "../../packages/server/src/management/instances/deletion.ts";
 import { Acknowledgements } from "./acknowledgements.ts";
 import { Archive } from "./archive.ts";
@@ -23,6 +22,7 @@ import { type NodeListener, SimNode } from "./node.ts";
 import { OperationLog } from "./operation-log.ts";
 import { operatorOf } from "./operator.ts";
 import type { Order } from "./order.ts";
+import type { Plan } from "./plan.ts";
 import { Random } from "./random.ts";
 import { reaches, silentMs } from "./reach.ts";
 import type { Retirement } from "./retirement.ts";
@@ -30,7 +30,7 @@ import { Scheduler } from "./scheduler.ts";
 import { SimLock } from "./sim-lock.ts";
 import type { Call } from "./sim-peer.ts";
 import { initialised } from "./store/operator.ts";
-import { RedisGroup } from "./store/redis-group.ts";
+import { type GroupParts, RedisGroup } from "./store/redis-group.ts";
 import { StoresChecker } from "./stores-checker.ts";
 import { storyEventOf } from "./story/product-events.ts";
 import { Recorder } from "./story/recorder.ts";
@@ -38,17 +38,13 @@ import { Trace } from "./trace.ts";
 import type { Upgrade } from "./upgrade.ts";
 import { WatchedRoot } from "./watched-root.ts";
 
-/** The options of a world. */
-export interface WorldOptions {
-  readonly seed: number;
+/** The options of a world: what the plan of its history says of it, and more. */
+export interface WorldOptions
+  extends Pick<
+    Plan,
+    "seed" | "farMs" | "replicas" | "leastReplicas" | "external" | "required" | "audited"
+  > {
   readonly flaw?: Flaw | undefined;
-  /** The delay one way between the regions. */
-  readonly farMs: number;
-  readonly replicas: number;
-  /** Whether a change may be acknowledged if only one region has it. */
-  readonly acknowledgement: PeerAcknowledgement;
-  /** Whether audit events are shipped and trimmed. */
-  readonly audited?: boolean | undefined;
   /** Writes down what happens, for a story. */
   readonly recorded?: boolean | undefined;
   /** The order for which nodes manage instances; in "keys restored" they withhold what is destroyed with a delay. */
@@ -91,7 +87,6 @@ export class World implements NodeListener {
   readonly #requests = new Set<Asked>();
   readonly #acknowledgements = new Acknowledgements(this);
   readonly #required: boolean;
-  readonly #edited: ((source: string) => string) | undefined;
   /** How many records a fault has damaged. */
   damaged = 0;
   /** Regions whose store was replaced by an older copy, and records that were written without a version of their own. */
@@ -113,8 +108,8 @@ export class World implements NodeListener {
   readonly pushes = { shared: 0, alone: 0 };
 
   constructor(options: WorldOptions) {
-    const { seed, flaw, farMs, replicas, acknowledgement, audited, recorded } = options;
-    this.#required = acknowledgement === "required";
+    const { seed, flaw, farMs, replicas, leastReplicas, external, required, recorded } = options;
+    this.#required = required;
     this.random = new Random(seed);
     const { scheduler } = this;
     this.trace = new Trace(() => scheduler.nowMs);
@@ -123,13 +118,15 @@ export class World implements NodeListener {
     const { network } = this;
     const flaws = flawsOf(flaw);
     this.flaws = flaws;
-    this.#edited = flaws.edited;
-    this.groups = regionNames.map((region) => {
-      const { edited } = flaws;
-      const random = this.random.fork();
-      return new RedisGroup(region, replicas, { scheduler, network, random, edited });
-    });
-    if (audited === true) {
+    this.groups = regionNames.map(
+      (region) =>
+        new RedisGroup(region, replicas, {
+          ...this.#groupParts(this.random),
+          leastReplicas,
+          external,
+        }),
+    );
+    if (options.audited) {
       const failed = (error: Violation): void => this.fail(error);
       for (const region of regionNames) {
         this.archives.set(region, new Archive(this.random.fork(), failed));
@@ -155,7 +152,7 @@ export class World implements NodeListener {
             lock: (life) => lock.of(life),
             others: () => this.#othersOf(group.region),
             flaws,
-            acknowledgement,
+            acknowledgement: required ? "required" : "preferred",
             root: this.rootOf(group.region),
             archive: this.archives.get(group.region),
             managed: options.managed !== undefined,
@@ -297,12 +294,17 @@ export class World implements NodeListener {
 
   /** Another empty Redis for a region. */
   addSpare(region: string, random: Random): RedisGroup {
-    const { scheduler, network } = this;
-    const parts = { scheduler, network, random: random.fork(), edited: this.#edited };
+    const parts = this.#groupParts(random);
     const spare = new RedisGroup(region, random.below(2), parts, "spare");
     this.spare = spare;
     this.initialise(spare);
     return spare;
+  }
+
+  #groupParts(random: Random): GroupParts {
+    const { scheduler, network, flaws } = this;
+    const broken = (what: string): void => this.fail(new Violation(what));
+    return { scheduler, network, random: random.fork(), edited: flaws.edited, broken };
   }
 
   /** An operator marks an empty Redis as a region's store. */

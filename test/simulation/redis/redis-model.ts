@@ -13,6 +13,7 @@ import {
   Status,
 } from "./reply.ts";
 import { scanCommands } from "./scan-command.ts";
+import { runByRules } from "./script-rules.ts";
 import { sortedSetCommands } from "./sorted-set-commands.ts";
 import { streamCommands } from "./stream-commands.ts";
 import { hashCommands, textCommands, wrongNumber } from "./text-commands.ts";
@@ -31,6 +32,7 @@ const commands: ReadonlyMap<string, Command> = new Map(
 /** A script that a server knows. */
 interface KnownScript {
   readonly loaded: Loaded;
+  readonly name: string;
   readonly noWrites: boolean;
   readonly allowOom: boolean;
   /** Keys and arguments → the last answer, if it only read. */
@@ -56,6 +58,8 @@ export interface Surroundings {
   readonly changed?: ((line: readonly Bytes[]) => void) | undefined;
   /** What really runs in place of a script: a planted fault. */
   readonly edited?: ((source: string) => string) | undefined;
+  /** Told what a script broke that must hold after each one. */
+  readonly broken?: ((what: string) => void) | undefined;
 }
 
 /** A Redis server: its data, its scripts, and which commands it refuses. */
@@ -136,7 +140,8 @@ export class RedisModel {
     if (loaded instanceof Failure) return loaded;
     const has = (flag: string): boolean => flags?.split(",").includes(flag) ?? false;
     const flagged = { noWrites: has("no-writes"), allowOom: has("allow-oom") };
-    this.#scripts.set(sha, { loaded, ...flagged, answers: new Map() });
+    const [, name = ""] = /^-- (\S+)\.lua/m.exec(source) ?? [];
+    this.#scripts.set(sha, { loaded, name, ...flagged, answers: new Map() });
     return sha;
   }
 
@@ -149,15 +154,13 @@ export class RedisModel {
     const sha = name.toLowerCase();
     const script = this.#scripts.get(sha);
     if (script === undefined) throw new CommandError(errors.noScript);
+    const given = { keys: rest.slice(0, keys), args: rest.slice(keys) };
+    const { lua, broken } = this.#surroundings;
     const run = (): Reply =>
-      this.#surroundings.lua.run(
-        script.loaded,
-        sha,
-        rest.slice(0, keys),
-        rest.slice(keys),
-        (line) => this.#called(script, line),
-      );
-    return script.noWrites ? this.#same(script.answers, amount, rest, run) : run();
+      lua.run(script.loaded, sha, given.keys, given.args, (line) => this.#called(script, line));
+    if (script.noWrites) return this.#same(script.answers, amount, rest, run);
+    if (broken === undefined) return run();
+    return runByRules({ name: script.name, ...given, data: this.data }, run, broken);
   }
 
   /** A script that only reads answers the same again while the keys at which it looked have not changed. */

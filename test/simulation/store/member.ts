@@ -31,6 +31,8 @@ export interface MemberParts {
   readonly neighbours?: Neighbours;
   /** What really runs in place of a script: a planted fault. */
   readonly edited?: ((source: string) => string) | undefined;
+  /** Told what a script broke that must hold after each one. */
+  readonly broken?: ((what: string) => void) | undefined;
 }
 
 /** What one command changed: a lost tail has all of it or nothing. */
@@ -38,6 +40,16 @@ type Entry = readonly (readonly Bytes[])[];
 
 /** A member's log at some moment: an old copy of its data. */
 export type Copy = readonly Entry[];
+
+/** When a value was written: the number of the log's entry, and what says that another one is newer. */
+interface Write {
+  readonly offset: number;
+  readonly value: Bytes;
+  readonly version: Bytes;
+}
+
+/** Of one key, earlier writes are not remembered. */
+const writesMax = 30;
 
 /** A WAITAOF that waits. */
 interface Waiting {
@@ -61,6 +73,8 @@ export class Member implements Server {
   source: Member | undefined;
   /** The identity of the history that is counted: new after each promotion and each restart of a primary. */
   replicationId = "";
+  /** Since when it is a primary. */
+  primarySinceMs = 0;
   /** How long its disk takes. */
   fsyncMs = 0;
   readonly #scheduler: Scheduler;
@@ -69,6 +83,8 @@ export class Member implements Server {
   readonly #replicas = new Set<Member>();
   readonly #connections = new Set<MemberConnection>();
   #log: Entry[] = [];
+  /** Key → its last writes. */
+  #writes = new Map<Bytes, readonly Write[]>();
   /** How many entries are on its disk for sure. */
   #durable = 0;
   /** How many entries it has told its primary to be on its disk. */
@@ -82,7 +98,7 @@ export class Member implements Server {
   #arrived: (() => void)[] = [];
 
   constructor(parts: MemberParts) {
-    const { lua, wallMs, edited } = parts;
+    const { lua, wallMs, edited, broken } = parts;
     this.name = parts.name;
     this.address = parts.address;
     this.#scheduler = parts.scheduler;
@@ -92,7 +108,7 @@ export class Member implements Server {
       if (this.#changes === undefined) this.#append([line]);
       else this.#changes.push(line);
     };
-    this.redis = new RedisModel({ lua, wallMs, changed, edited });
+    this.redis = new RedisModel({ lua, wallMs, changed, edited, broken });
     this.#begin();
   }
 
@@ -119,6 +135,20 @@ export class Member implements Server {
     return [...this.#log];
   }
 
+  /** The last write of a value: of a record's key its tag, of a reservation's (`key/identifier`) the operation. */
+  writeOf(key: Bytes, value: Bytes): Write | undefined {
+    return this.#writes.get(key)?.findLast((write) => write.value === value);
+  }
+
+  /** Whether what was written, or something newer, is on its disk. */
+  keeps(key: Bytes, { value, version }: Write): boolean {
+    const writes = this.#writes.get(key) ?? [];
+    return writes.some(
+      (write) =>
+        write.offset <= this.#durable && (write.value === value || write.version > version),
+    );
+  }
+
   /** Becomes a replica, with a copy of the primary's data. */
   follow(primary: Member): void {
     this.#leave();
@@ -128,6 +158,7 @@ export class Member implements Server {
     this.#hangUp();
     this.redis.data.copy(primary.redis.data);
     this.#log = [...primary.#log];
+    this.#writes = new Map(primary.#writes);
     this.#durable = this.#log.length;
     this.#acknowledged = this.#log.length;
     primary.#replicas.add(this);
@@ -298,6 +329,7 @@ export class Member implements Server {
   }
 
   #rename(): void {
+    this.primarySinceMs = this.#scheduler.nowMs;
     this.replicationId = `${this.name}/${this.#random.bits().toString(16)}`;
     this.#replicas.clear();
     this.#waiting = [];
@@ -313,12 +345,28 @@ export class Member implements Server {
 
   #append(entry: Entry): void {
     this.#log.push(entry);
+    for (const line of entry) this.#noteWrite(line);
     this.#feed();
+  }
+
+  /** Of a record, its tag and version; of a reservation, the operation. */
+  #noteWrite([name, key = "", ...args]: readonly Bytes[]): void {
+    const isRecord = name === "SET" && key.includes(":o:");
+    if (!isRecord && !(name === "HSET" && key.endsWith(":reserved"))) return;
+    const [first = "", hold = ""] = args;
+    // A copy that the other region sent is answered before it is on every disk: the other region has it.
+    if (isRecord && first.slice(33, 38) !== first.slice(45, 50)) return;
+    const what = isRecord ? key : `${key}/${first}`;
+    const value = isRecord ? first.slice(0, 16) : hold.slice(8, 8 + hold.charCodeAt(7));
+    const version = isRecord ? first.slice(50, 55) : "";
+    const write = { offset: this.#log.length, value, version };
+    this.#writes.set(what, [...(this.#writes.get(what) ?? []).slice(1 - writesMax), write]);
   }
 
   /** Takes the data that a log leaves. */
   #replay(log: Copy): void {
     this.#log = [];
+    this.#writes.clear();
     this.redis.data.clear();
     for (const entry of log) this.#repeat(entry);
     this.#durable = this.#log.length;

@@ -26,10 +26,9 @@ export async function initialised(
   const { random } = machine;
   const { timers: clock } = life;
   const options = {
-    ...group.address,
+    ...group.settings,
     region: group.region,
     root,
-    replicas: group.members.length - 1,
     timers: timersOf(life),
     connections: connectionsOf({ life, network, server: (address) => group.server(address) }),
   };

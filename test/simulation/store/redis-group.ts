@@ -6,6 +6,7 @@ import type { Scheduler } from "../scheduler.ts";
 import { type Copy, Member } from "./member.ts";
 import { downAfterMs, Sentinel } from "./sentinel.ts";
 import type { Server } from "./server.ts";
+import { UseChecker } from "./store-use.ts";
 
 /** Runs the scripts of all groups. */
 export const lua = await LuaMachine.create();
@@ -21,6 +22,12 @@ export interface GroupParts {
   readonly random: Random;
   /** What really runs in place of a script: a planted fault. */
   readonly edited?: ((source: string) => string) | undefined;
+  /** Told what a script broke that must hold after each one. */
+  readonly broken?: ((what: string) => void) | undefined;
+  /** How many replicas the nodes' configuration names, which each change must have. */
+  readonly leastReplicas?: number | undefined;
+  /** Something else than Sentinel replaces the primary: nodes know one address, which leads to the primary. */
+  readonly external?: boolean | undefined;
 }
 
 /** One region's Redis: a primary, its replicas, and three Sentinels where there are replicas. */
@@ -28,11 +35,16 @@ export class RedisGroup {
   readonly region: string;
   readonly members: readonly Member[];
   readonly sentinels: readonly Sentinel[];
+  readonly used: UseChecker;
+  readonly #leastReplicas: number;
+  readonly #external: boolean;
   readonly #scheduler: Scheduler;
   readonly #network: Network;
   readonly #random: Random;
   #primary: Member;
   #epoch = 0;
+  /** How often the name of the store was looked up. */
+  #asked = 0;
   /** A failover that failed is tried again after this time. */
   #notBeforeMs = 0;
   /** Member → since when it does not follow the primary, although it could. */
@@ -44,8 +56,10 @@ export class RedisGroup {
   promoted: ((name: string) => void) | undefined;
 
   constructor(region: string, replicas: number, parts: GroupParts, label = "redis") {
-    const { scheduler, network, random, edited } = parts;
+    const { scheduler, network, random, edited, broken } = parts;
     this.region = region;
+    this.#leastReplicas = parts.leastReplicas ?? replicas;
+    this.#external = parts.external === true && replicas > 0;
     this.#scheduler = scheduler;
     this.#network = network;
     this.#random = random;
@@ -67,8 +81,10 @@ export class RedisGroup {
           address: `${region}-${label}${at}:6379`,
           neighbours,
           edited,
+          broken,
         }),
     );
+    this.used = new UseChecker(this.members, () => scheduler.nowMs);
     this.#primary = this.member(0);
     for (const replica of this.members.slice(1)) replica.follow(this.#primary);
     this.sentinels = Array.from(
@@ -90,11 +106,18 @@ export class RedisGroup {
     if (this.sentinels.length > 0) this.#watch();
   }
 
-  /** How a client finds the store. */
-  get address() {
+  /** What a node's configuration says of the store. */
+  get settings() {
+    const replicas = this.#leastReplicas;
+    if (this.#external) return { address: this.#name, externalFailover: true, replicas };
     return this.sentinels.length === 0
-      ? { address: this.member(0).address }
-      : { sentinels: this.sentinels.map(({ address }) => address), name: "holdfast" };
+      ? { address: this.member(0).address, replicas }
+      : { sentinels: this.sentinels.map(({ address }) => address), name: "holdfast", replicas };
+  }
+
+  /** The name of the store, where nodes know no other. */
+  get #name(): string {
+    return `${this.region}-redis:6379`;
   }
 
   member(at: number): Member {
@@ -105,8 +128,19 @@ export class RedisGroup {
 
   /** The member or Sentinel at an address. */
   server(address: string): Server | undefined {
+    if (address === this.#name) return this.#namedNext();
     return [...this.members, ...this.sentinels].find((each) => each.address === address);
   }
+
+  /** Each time another one says where the name leads: they agree only after a while. */
+  #namedNext(): Member | undefined {
+    this.#asked += 1;
+    return this.sentinels[this.#asked % this.sentinels.length]?.named;
+  }
+
+  /** The member at an address. */
+  readonly memberAt = (address: string): Member | undefined =>
+    this.members.find((each) => each.address === address);
 
   /** The primary: the member that was promoted last. */
   get primary(): Member {
@@ -124,6 +158,13 @@ export class RedisGroup {
       member.restart();
       member.follow(primary);
     }
+  }
+
+  /** An operator deletes all data while the processes run. */
+  flush(): void {
+    this.losses += 1;
+    const { redis } = this.#primary;
+    this.#primary.execute(redis.connect(), ["FLUSHALL"]);
   }
 
   #watch(): void {
