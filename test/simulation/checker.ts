@@ -8,6 +8,7 @@ import {
 import { instance } from "./client.ts";
 import { DamagedRecords } from "./damaged-records.ts";
 import { type Acknowledged, contains, noteOf, rankOf, valuesOf } from "./ledger.ts";
+import { ValueWrites } from "./value-writes.ts";
 
 /** The answer to a client. */
 export type Answer =
@@ -30,6 +31,8 @@ export interface Observation {
   readonly node: string;
   readonly operation: string;
   readonly id: string;
+  /** The value that was searched for, or was to be deleted; a search without one is for every object. */
+  readonly text?: string | undefined;
   readonly askedMs: number;
   readonly answeredMs: number;
   readonly answer: Answer;
@@ -38,6 +41,9 @@ export interface Observation {
   /** Whether the node could ask the other region all the time. */
   readonly reaches?: boolean;
 }
+
+/** The Result Reason where an object has no such value. */
+const noValue = /^Attribute(Instance)?NotFound\b/;
 
 /** A broken promise. */
 export class Violation extends Error {
@@ -52,6 +58,7 @@ export function isViolation(error: unknown): error is Violation {
 /** Compares every answer to clients with the promises made to them. */
 export class Checker {
   readonly damaged = new DamagedRecords();
+  readonly #values = new ValueWrites();
   readonly #regions: readonly string[];
   readonly #changes = new Map<string, Acknowledged[]>();
   /** Objects that a client has tried to make. */
@@ -94,6 +101,7 @@ export class Checker {
 
   /** A change is about to be committed. */
   tried(change: Change): void {
+    this.#values.tried(change);
     const { text } = noteOf(change.after);
     this.#tried.set(text, (this.#tried.get(text) ?? 0) + 1);
     if (isDestroyed(change.after.facts)) this.#ending.add(change.after.uniqueIdentifier);
@@ -120,6 +128,7 @@ export class Checker {
     if (isDestroyed(change.object.facts) && before !== undefined && !isDestroyed(before.facts)) {
       this.#destroyedAcknowledged(change);
     }
+    if (change.kind === "drop") this.#values.deleted(change, before ? valuesOf(before) : []);
     if (change.kind === "note" && before !== undefined) {
       const key = `${change.id} ${noteOf(before).text}`;
       this.#replaced.set(key, [...(this.#replaced.get(key) ?? []), change]);
@@ -133,6 +142,8 @@ export class Checker {
     if (answer.kind === "notFound") this.#notFound(seen);
     if (this.#isBehind(seen)) return;
     if (answer.kind === "located") this.#located(seen, answer.ids);
+    const isLacking = answer.kind === "refused" && noValue.test(answer.reason);
+    if (isLacking) this.#lacksValue(seen);
     if (answer.kind === "material") {
       const since = this.#destroyed.get(id) ?? Number.POSITIVE_INFINITY;
       if (since < seen.askedMs) this.#fail("destroyed material was read", seen);
@@ -297,22 +308,32 @@ export class Checker {
 
   /** A search must find what its store has, and nothing of which its store has the end, or that nobody made for it. */
   #located(seen: Observation, ids: readonly string[]): void {
+    const { text, store, askedMs } = seen;
     const found = new Set(ids);
     if (found.size < ids.length) this.#fail("a search finds something twice", seen);
-    this.damaged.found(ids, seen.store, seen.askedMs, seen.answeredMs);
+    this.damaged.found(ids, store, askedMs, seen.answeredMs);
     const alien = ids.find((id) => !this.#asked.has(`${instance} ${id}`));
     if (alien !== undefined) this.#fail(`a search finds ${alien}, which no client has made`, seen);
+    const other = ids.find((id) => text !== undefined && !this.#values.wasGiven(id, text));
+    if (other !== undefined) this.#fail(`a search finds ${other}, which never had ${text}`, seen);
     for (const change of this.#all()) {
-      if (change.kind !== "create" || found.has(change.id)) continue;
-      if (this.#ending.has(change.id) || this.damaged.mayLack(change.id, seen.store, seen.askedMs))
-        continue;
-      if (!this.#mustShow(change, seen)) continue;
+      if (found.has(change.id) || !this.#mustBeFound(change, seen)) continue;
       this.#fail(`a search lacks ${describe(change)}`, seen);
     }
     for (const change of ids.flatMap((id) => this.#changes.get(id) ?? [])) {
-      if (!isDestroyed(change.object.facts) || !this.#mustShow(change, seen)) continue;
+      const isBack = text !== undefined && this.#values.back(change, [text]) !== undefined;
+      if (!(isDestroyed(change.object.facts) || isBack) || !this.#mustShow(change, seen)) continue;
       this.#fail(`a search finds ${change.id.slice(0, 8)} after ${describe(change)}`, seen);
     }
+  }
+
+  /** Whether a search must find what a change made. */
+  #mustBeFound(change: Acknowledged, seen: Observation): boolean {
+    const { text, store, askedMs } = seen;
+    const isSearched =
+      text === undefined ? change.kind === "create" : this.#values.isKept(change, text);
+    if (!isSearched || this.#ending.has(change.id)) return false;
+    return !this.damaged.mayLack(change.id, store, askedMs) && this.#mustShow(change, seen);
   }
 
   #read(seen: Observation, { rank, note, values }: Answer & { readonly kind: "read" }): void {
@@ -325,12 +346,29 @@ export class Checker {
       if (!this.#mustShow(change, seen)) continue;
       if (rank < rankOf(change.object)) this.#fail(`${describe(change)} is not seen`, seen);
       if (change.kind === "note" && note === "") this.#fail(`${describe(change)} is gone`, seen);
-      const gone = valuesOf(change.object).find((text) => !values.includes(text));
-      if (gone !== undefined) this.#fail(`value ${gone} of ${describe(change)} is gone`, seen);
+      this.#requireValues(change, seen, values);
     }
     this.#notReplaced(seen, note);
     this.#noteNotBackwards(seen, note);
     this.#notBackwards(seen, rank);
+  }
+
+  /** Values that were added are shown until somebody deletes them, and never again after that. */
+  #requireValues(change: Acknowledged, seen: Observation, values: readonly string[]): void {
+    const gone = this.#values.gone(change, values);
+    if (gone !== undefined) this.#fail(`value ${gone} of ${describe(change)} is gone`, seen);
+    const back = this.#values.back(change, values);
+    if (back !== undefined) this.#fail(`value ${back} is seen after ${describe(change)}`, seen);
+  }
+
+  /** A client was told that a value that it wants to delete is not there. */
+  #lacksValue(seen: Observation): void {
+    for (const change of this.#changes.get(seen.id) ?? []) {
+      const isKept = seen.text !== undefined && this.#values.isKept(change, seen.text);
+      if (isKept && this.#mustShow(change, seen)) {
+        this.#fail(`"no such value" for ${describe(change)}`, seen);
+      }
+    }
   }
 
   /** A text that a write has replaced must not come back. */
@@ -406,6 +444,7 @@ export function describe({ kind, id, object, atMs, shared, regions }: Acknowledg
   const whats = {
     note: `note ${noteOf(object).text}`,
     value: `values ${valuesOf(object).join()}`,
+    drop: "deletion of a value",
     create: `create of rank ${rankOf(object)}`,
     state: `state of rank ${rankOf(object)}`,
   };

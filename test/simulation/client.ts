@@ -42,7 +42,13 @@ export type Wish =
   | { readonly kind: "note"; readonly id: string; readonly text: string }
   | { readonly kind: "add"; readonly id: string; readonly text: string }
   | { readonly kind: "name"; readonly id: string; readonly text: string }
-  | { readonly kind: "locate" };
+  /** Deletes a value that was added. */
+  | { readonly kind: "drop"; readonly id: string; readonly text: string }
+  /** Searches for every key, or by one of the values. */
+  | { readonly kind: "locate"; readonly by?: ValueKind | undefined; readonly text?: string };
+
+/** The attributes that have several values: Object Group, and Name. */
+export type ValueKind = "add" | "name";
 
 /** The kind of change of each wish that does not change a fact. */
 export const kinds: Readonly<Partial<Record<Wish["kind"], Acknowledged["kind"]>>> = {
@@ -50,6 +56,7 @@ export const kinds: Readonly<Partial<Record<Wish["kind"], Acknowledged["kind"]>>
   note: "note",
   add: "value",
   name: "value",
+  drop: "drop",
 };
 
 /** The action of the audit event of each change. */
@@ -61,6 +68,7 @@ export const actions: Readonly<Partial<Record<Wish["kind"], string>>> = {
   note: "kmip-key-attributes.update",
   add: "kmip-key-attributes.update",
   name: "kmip-key-attributes.update",
+  drop: "kmip-key-attributes.delete",
 };
 
 /** A change that the engine committed and the store accepted. */
@@ -178,14 +186,22 @@ function requestOf(wish: Wish): readonly [ImplementedOperation, unknown] {
       return ["SetAttribute", { uniqueIdentifier: wish.id, newAttribute }];
     }
     case "add":
-      return adding(wish.id, attributeItem("ObjectGroup", wish.text));
-    case "name": {
-      const name = { value: wish.text, type: "UninterpretedTextString" } as const;
-      return adding(wish.id, attributeItem("Name", name));
+    case "name":
+      return adding(wish.id, valueItem(wish.kind, wish.text));
+    case "drop": {
+      const currentAttribute = { item: valueItem("add", wish.text) };
+      return ["DeleteAttribute", { uniqueIdentifier: wish.id, currentAttribute }];
     }
-    case "locate":
-      return ["Locate", { attributes: [] }];
+    case "locate": {
+      const { by, text = "" } = wish;
+      return ["Locate", { attributes: by === undefined ? [] : [{ item: valueItem(by, text) }] }];
+    }
   }
+}
+
+function valueItem(kind: ValueKind, text: string): Item {
+  if (kind === "add") return attributeItem("ObjectGroup", text);
+  return attributeItem("Name", { value: text, type: "UninterpretedTextString" });
 }
 
 function adding(uniqueIdentifier: string, item: Item): readonly [ImplementedOperation, unknown] {

@@ -2,7 +2,7 @@ import { isDestroyed, type SealedMaterial, systemInstance } from "@holdfast/engi
 import { judge } from "../linearizability/judge.ts";
 import { type Answer, Violation } from "./checker.ts";
 import { ask, instance, type Wish } from "./client.ts";
-import { type Dates, overdue, requireEvidence, wrongIn } from "./end-checks.ts";
+import { overdue, requireEvidence, wrongIn } from "./end-checks.ts";
 import { requireWork } from "./end-work.ts";
 import { acceptDoubted, type Copies, faults, loseStore } from "./faults.ts";
 import type { Flaw } from "./flaws.ts";
@@ -15,6 +15,7 @@ import { type Plan, type PlannedFault, type PlannedLoss, planOf } from "./plan.t
 import { Random } from "./random.ts";
 import type { StoryEvent } from "./story/events.ts";
 import type { Step } from "./story/recorder.ts";
+import { Wishes } from "./wishes.ts";
 import { World } from "./world.ts";
 
 /** The result of a history. */
@@ -87,7 +88,7 @@ class History {
   readonly #plan: Plan;
   readonly #world: World;
   readonly #random: Random;
-  readonly #objects: string[] = [];
+  readonly #wishes: Wishes;
   readonly #faults = new Map<string, number>();
   readonly #answers = new Map<string, number>();
   readonly #begun = new Set<() => void>();
@@ -95,7 +96,6 @@ class History {
   readonly #begin: Extract<StoryEvent, { readonly kind: "begin" }>;
   #startMs = 0;
   #clients = 0;
-  #texts = 0;
 
   constructor(plan: Plan, { flaw, recorded }: HistoryOptions) {
     this.#plan = plan;
@@ -104,6 +104,8 @@ class History {
     this.#world = new World({ ...plan, flaw, recorded, managed: order?.name });
     if (order !== undefined) this.#world.order = makeOrder(this.#world, order);
     this.#random = this.#world.random.fork();
+    const { scheduler } = this.#world;
+    this.#wishes = new Wishes(this.#random, () => (epochMs + scheduler.nowMs) / 1_000);
   }
 
   run(): Promise<void> {
@@ -212,7 +214,7 @@ class History {
     const { scheduler, nodes } = this.#world;
     const endMs = this.#startMs + this.#plan.busyMs;
     while (scheduler.nowMs < endMs && this.#world.failure === undefined) {
-      const wish = this.#wish();
+      const wish = this.#wishes.next();
       await Promise.all(this.#sent(this.#random.pick(nodes), wish));
       await this.#world.sleep(this.#random.chance(0.3) ? 1 : this.#random.between(1, 350));
     }
@@ -227,7 +229,7 @@ class History {
       (each) => each !== node && each.region === node.region,
     );
     if (neighbour === undefined || this.#random.chance(0.3)) return sent;
-    return [...sent, this.#request(neighbour, { ...wish, text: this.#text() })];
+    return [...sent, this.#request(neighbour, { ...wish, text: this.#wishes.text() })];
   }
 
   async #reader(): Promise<void> {
@@ -236,8 +238,8 @@ class History {
     const endMs = this.#startMs + this.#plan.busyMs;
     while (scheduler.nowMs < endMs && this.#world.failure === undefined) {
       // Older ones too: an old copy of a store has these.
-      const among = this.#random.chance(0.7) ? 3 : this.#objects.length;
-      const id = this.#objects.at(-1 - this.#random.below(among));
+      const among = this.#random.chance(0.7) ? 3 : this.#wishes.objects.length;
+      const id = this.#wishes.objects.at(-1 - this.#random.below(among));
       if (id !== undefined) await this.#request(this.#random.pick(nodes), { kind: "look", id });
       await this.#world.sleep(this.#random.between(10, 60));
     }
@@ -248,43 +250,8 @@ class History {
     const reply = await this.#world.request(node, wish);
     const answer = reply === undefined ? "no answer" : textOf(reply.answer);
     this.#count(this.#answers, `${wish.kind}: ${answer}`);
-    if (wish.kind === "create" && reply !== undefined && reply.id !== "") {
-      this.#objects.push(reply.id);
-    }
+    if (reply?.answer.kind === "done") this.#wishes.done(wish, reply.id);
     return reply?.answer;
-  }
-
-  #wish(): Wish {
-    const random = this.#random;
-    if (this.#objects.length === 0 || random.chance(0.1)) {
-      return { kind: "create", dates: random.chance(0.3) ? this.#dates() : undefined };
-    }
-    // Mostly objects that other clients use, too.
-    const id = random.pick(this.#objects.slice(-3));
-    const chance = random.below(100);
-    if (chance < 30) return { kind: "look", id };
-    if (chance < 45) return { kind: "get", id };
-    if (chance < 60) return { kind: "activate", id };
-    if (chance < 66) return { kind: "revoke", id, compromised: random.chance(0.5) };
-    if (chance < 78) return { kind: "destroy", id };
-    if (chance < 88) return { kind: "note", id, text: this.#text() };
-    if (chance < 95) return { kind: "add", id, text: this.#text() };
-    if (chance < 98) return { kind: "name", id, text: this.#text() };
-    return { kind: "locate" };
-  }
-
-  /** Some seconds ahead. */
-  #dates(): Dates {
-    const random = this.#random;
-    const now = Math.floor((epochMs + this.#world.scheduler.nowMs) / 1_000);
-    const activation = now + 1 + random.below(8);
-    const ends = random.chance(0.5);
-    return { activation, deactivation: ends ? activation + 1 + random.below(5) : undefined };
-  }
-
-  #text(): string {
-    this.#texts += 1;
-    return `n${this.#texts}`;
   }
 
   #planFault({ name, atMs, lastsMs, seed }: PlannedFault): void {
@@ -411,7 +378,7 @@ class History {
     const world = this.#world;
     const { nodes, groups, checker } = world;
     const running = nodes.filter(({ stopped }) => !stopped);
-    const looks = this.#objects.flatMap((id) =>
+    const looks = this.#wishes.objects.flatMap((id) =>
       running.flatMap((node) =>
         (["look", "get"] as const).map((kind) => this.#lookAt(node, { kind, id })),
       ),
@@ -434,7 +401,7 @@ class History {
     const { client } = node;
     const stored = groups.flatMap(({ primary }) => objectsIn(primary, instance));
     for (const id of new Set(stored.map(({ uniqueIdentifier }) => uniqueIdentifier))) {
-      if (client === undefined || this.#objects.includes(id)) continue;
+      if (client === undefined || this.#wishes.objects.includes(id)) continue;
       await this.#world.within(node, () => ask(client, { kind: "look", id }), askMaxMs);
     }
   };

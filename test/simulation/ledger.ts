@@ -20,7 +20,7 @@ export function noteOf(object: ManagedObject): { readonly text: string; readonly
 /** The tags of Name and of Object Group. */
 export const valueTags = [0x420053, 0x420056] as const;
 
-/** The values that clients added to an object; clients never delete one. */
+/** The values that clients added to an object, and did not delete. */
 export function valuesOf(object: ManagedObject): readonly string[] {
   return object.registers.flatMap(({ tag, value }) =>
     value !== undefined && valueTags.some((each) => each === tag) ? valueText(value) : [],
@@ -35,7 +35,7 @@ export function valueText({ value }: Item): string {
 
 /** A change that was acknowledged to a client. */
 export interface Acknowledged {
-  readonly kind: "create" | "state" | "note" | "value";
+  readonly kind: "create" | "state" | "note" | "value" | "drop";
   readonly id: string;
   readonly atMs: number;
   /** The object after the change. */
@@ -52,9 +52,17 @@ export interface Acknowledged {
 export function contains(object: ManagedObject | undefined, change: Acknowledged): boolean {
   if (object === undefined) return false;
   if (rankOf(object) < rankOf(change.object)) return false;
-  const values = new Set(valuesOf(object));
-  if (valuesOf(change.object).some((text) => !values.has(text))) return false;
+  const stamps = new Map(writesOf(object));
+  // A value that was deleted keeps its place, with the time of that.
+  if (writesOf(change.object).some(([of, us]) => (stamps.get(of) ?? -1) < us)) return false;
   return noteOf(object).us >= noteOf(change.object).us;
+}
+
+/** When each value was added, or deleted. */
+function writesOf({ registers }: ManagedObject): readonly (readonly [of: string, us: number])[] {
+  return registers
+    .filter(({ tag }) => valueTags.some((each) => each === tag))
+    .map(({ tag, index, origin, stamp }) => [`${tag} ${index} ${origin}`, stamp.us]);
 }
 
 /** Which region has which state of a record durably, according to the regions' answers. */

@@ -39,18 +39,26 @@ export class OperationLog {
   note(request: Request): void {
     const { wish, id, answer } = request;
     const asked = askedOf(wish);
-    if (answer?.kind === "located") {
-      // Of objects whose Create was not answered nobody knows.
-      for (const each of this.#objects) {
-        const found = answer.ids.includes(each);
-        if (found || !this.#damaged.mayLack(each, request.store, request.askedMs)) {
-          this.#add(request, each, { operation: "Locate", found });
-        }
-      }
+    if (answer?.kind === "located" && wish.kind === "locate") {
+      this.#addSearch(request, wish, answer.ids);
     } else if (asked !== undefined && id !== "") {
       if (wish.kind === "create") this.#objects.add(id);
       this.#add(request, id, asked);
       if (wish.kind === "create") this.#addDates(request, id, wish.dates);
+    }
+  }
+
+  /** Of objects whose Create was not answered nobody knows. */
+  #addSearch(
+    request: Request,
+    { by, text: value }: Extract<Wish, { readonly kind: "locate" }>,
+    ids: readonly string[],
+  ): void {
+    const searched = by === undefined ? {} : { attribute: attributes.values, value };
+    for (const each of this.#objects) {
+      const found = ids.includes(each);
+      if (!found && this.#damaged.mayLack(each, request.store, request.askedMs)) continue;
+      this.#add(request, each, { operation: "Locate", ...searched, found });
     }
   }
 
@@ -136,6 +144,8 @@ function askedOf(wish: Wish): object | undefined {
     case "add":
     case "name":
       return { operation: "AddAttribute", attribute: attributes.values, value: wish.text };
+    case "drop":
+      return { operation: "DeleteAttribute", attribute: attributes.values, value: wish.text };
     case "locate":
       return undefined;
   }

@@ -445,7 +445,9 @@ export class World implements NodeListener {
     if (answer.kind !== "refused" && this.retirement?.refuses(node.region) === true) {
       throw new Violation(`${name} of a retired region answered a ${wish.kind}`);
     }
-    this.checker.observe({ ...seen, node: name, operation: wish.kind, id, answeredMs, answer });
+    const text = "text" in wish ? wish.text : undefined;
+    const operation = wish.kind;
+    this.checker.observe({ ...seen, node: name, operation, id, text, answeredMs, answer });
     if (answer.kind === "done") {
       this.#acknowledge(node, wish, reply, seen.askedMs);
       const { store } = seen;

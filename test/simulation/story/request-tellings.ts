@@ -66,9 +66,14 @@ export const wishTellings: Readonly<Record<Wish["kind"], WishTelling>> = {
     done: (request) => `names ${keyOf(request)} ${request.text}`,
     changes: true,
   },
+  drop: {
+    asks: (request) => `take ${keyOf(request)} out of group ${request.text}`,
+    done: (request) => `takes ${keyOf(request)} out of group ${request.text}`,
+    changes: true,
+  },
   locate: {
-    asks: () => "list the keys",
-    done: () => "lists the keys",
+    asks: ({ text }) => `list the keys${text === undefined ? "" : ` with ${text}`}`,
+    done: ({ text }) => `lists the keys${text === undefined ? "" : ` with ${text}`}`,
     changes: false,
   },
 };
