@@ -45,7 +45,7 @@ describe("the key file", () => {
     expect(origins.size).toBe(66);
   });
 
-  const rsa = generateKeyPairSync("rsa", { modulusLength: 1024 }).privateKey;
+  const rsa = generateKeyPairSync("rsa", { modulusLength: 2048 }).privateKey;
   test.each([
     ["absent", undefined, "no such file"],
     ["empty", "", "make one with `holdfast audit-key init`"],
