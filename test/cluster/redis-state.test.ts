@@ -1,8 +1,10 @@
 import { randomBytes, randomUUID } from "node:crypto";
-import { ClockCheck, StoreUnavailable } from "@holdfast/engine";
+import { ClockCheck, partitionOf, StoreUnavailable } from "@holdfast/engine";
 import { nameItem, sampleObject, sampleRegister } from "@holdfast/engine/testing";
 import { until } from "@holdfast/testing";
 import { describe, expect, test } from "vitest";
+import { partitionKeys } from "../../packages/redis/src/connection/keys.ts";
+import { readPartitionHead } from "../../packages/redis/src/connection/record-header.ts";
 import { RedisServer } from "../support/redis.ts";
 import {
   create,
@@ -380,6 +382,24 @@ async function forgetCovered(redis: RedisServer): Promise<void> {
   }
   await redis.command("config", "set", "maxmemory", "1mb");
 }
+
+test("a cursor from a store that this one replaced covers nothing here", async () => {
+  await using redis = await RedisServer.start();
+  await using opened = await openNewStore({ address: redis.address, ...refusingOptions });
+  const { store } = opened;
+  const instance = await installed(store);
+  const partition = partitionOf(instance);
+  const { head, counters } = partitionKeys(partition);
+  // What the other region's leader asks for.
+  await store.changes(partition, 1_000, 10, 1_000_000);
+  await store.leaves(partition, new Uint8Array(32).fill(255), 1_000);
+  await create(store, instance);
+  await until("the change is noted as covered, and no other", async () => {
+    const [noted] = await redis.buffers("mget", head);
+    const change = Number(await redis.command("hget", counters, "change"));
+    return change > 0 && readPartitionHead(noted)?.covered === change;
+  });
+});
 
 test("a node's clock is compared with the clock of Redis", async () => {
   await using redis = await RedisServer.start();

@@ -93,7 +93,9 @@ export class Changes {
       page.add(answer);
     } while (page.taken < most && page.bytes < full && page.upTo < page.last);
     await page.found.settle();
-    await this.#answers.cover(session, partition, answer.head, page.upTo);
+    // A cursor from a store that this one replaced may be beyond its numbers: those are not covered yet.
+    const covered = Math.min(page.upTo, page.last);
+    await this.#answers.cover(session, partition, answer.head, covered);
     const { upTo, last } = page;
     const { objects, damaged, unknown } = page.found;
     const replicationId = this.#answers.replicationId(session);
@@ -130,7 +132,8 @@ export class Changes {
       from = answer.number;
       more = follows === 1;
       if (more && leaves.length < leavesPerPage && scripts + 1 < scriptsPerPage) continue;
-      await this.#answers.cover(session, partition, answer.head, from);
+      // Nothing follows a cursor that is beyond this store's numbers.
+      if (from > (after ?? 0)) await this.#answers.cover(session, partition, answer.head, from);
       break;
     }
     const replicationId = this.#answers.replicationId(session);
