@@ -6,6 +6,9 @@ import { bytesOf } from "./look.ts";
 import type { SimNode } from "./node.ts";
 import type { World } from "./world.ts";
 
+/** By then a node has noticed that its store was emptied while it runs: with the next marker. */
+const noticedMs = 1_000;
+
 /** Checks that a node which serves from its region's store as a level one finds everything there. */
 export class LevelChecker {
   readonly #world: World;
@@ -56,7 +59,8 @@ export class LevelChecker {
 
   #lacks(region: string, change: Acknowledged): boolean {
     const world = this.#world;
-    const { checker, damaged, isSettled } = world;
+    const { checker, damaged, isSettled, scheduler } = world;
+    if (scheduler.nowMs - world.group(region).flushedMs < noticedMs) return false;
     // Without one region, or with two stores of one, a store cannot have everything.
     if (change.lost || isSettled || damaged > 0 || checker.excusesAlone) return false;
     const found = world.record(region, change.id);

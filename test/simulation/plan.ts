@@ -96,22 +96,25 @@ export function planOf(seed: number, focus?: string): Plan {
 }
 
 /** How many histories have a rare fault, and in how many something else than Sentinel replaces a primary. */
-const rareShare = 1 / 4;
+const rareShare = 1 / 3;
 const externalShare = 1 / 4;
 
 /** Adds what is drawn from numbers of its own, so that the other parts of a seed's plan stay as they are. */
 function withRare(plan: Omit<Plan, "order">, isFree: boolean): Omit<Plan, "order"> {
   const { seed, replicas, busyMs } = plan;
   const random = new Random(seed + 2 ** 45);
-  const external = random.chance(externalShare) && replicas > 0;
+  const name = random.pick(Object.keys(rareFaults));
+  const hasRare = random.chance(rareShare) && isFree;
+  // A replica that Sentinel promotes acknowledges nothing before the old primary has joined it, so only then it matters.
+  const isHang = hasRare && name === "primary replaced while a node hangs";
+  const external = (random.chance(externalShare) || isHang) && replicas > 0;
   const leastReplicas = external || random.chance(0.5) ? 0 : replicas;
   const rare: PlannedFault = {
-    name: random.pick(Object.keys(rareFaults)),
-    atMs: random.between(0, busyMs * 0.5),
-    lastsMs: random.between(3_000, 7_000),
+    name,
+    atMs: random.between(0, busyMs * 0.3),
+    lastsMs: random.between(4_000, 10_000),
     seed: random.bits(),
   };
-  const hasRare = random.chance(rareShare) && isFree;
   const faults = hasRare ? [...plan.faults, rare] : plan.faults;
   return {
     ...plan,

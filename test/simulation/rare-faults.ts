@@ -25,8 +25,8 @@ export const rareFaults: Readonly<Record<string, Fault>> = {
     ends.push(() => {
       primary.fsyncMs = 0;
     });
-    const suspended = random.chance(0.5);
-    const hangsMs = random.between(1_800, 4_000);
+    const suspended = random.chance(0.7);
+    const hangsMs = random.between(2_500, 6_000);
     later(random.between(200, 900), () => {
       machine.freeze(suspended);
       primary.fsyncMs = 0;

@@ -90,6 +90,17 @@ const cases: readonly Case[] = [
     lua: set(1, `${storeId}${number(4)}00`),
   },
   {
+    script: "note-covered",
+    what: "more is covered than there is",
+    keys: ["{p}:head"],
+    before: [
+      ["SET", "{p}:head", `${storeId}${number(0)}00`],
+      ["HSET", "{p}:counters", "change", "4"],
+    ],
+    args: [storeId],
+    lua: set(1, `${storeId}${number(5)}00`),
+  },
+  {
     script: "any",
     what: "promised goes back",
     keys: ["{p}:counters"],

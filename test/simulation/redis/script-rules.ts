@@ -121,6 +121,7 @@ const rules: readonly Rule[] = [
   forItsStore,
   onGivenRecords,
   neverBack,
+  coversWhatIsThere,
   byTheNewestLeader,
   epochIsNew,
   statusStays,
@@ -182,6 +183,16 @@ function neverBack(_run: ScriptRun, before: Seen, after: Seen): string | undefin
   const [epoch] = before.keys("epoch");
   if (epoch === undefined) return undefined;
   return Number(after.text(epoch)) < Number(before.text(epoch)) ? "the epoch goes back" : undefined;
+}
+
+/** What is covered is there: a later change with such a number would be taken for covered. */
+function coversWhatIsThere({ name, data }: ScriptRun, _before: Seen, after: Seen) {
+  if (name !== "note-covered") return undefined;
+  const beyond = after.keys("head").some((key) => {
+    const changes = Number(data.hash(key.replace(/head$/, "counters"))?.get("change") ?? 0);
+    return numberIn(after.text(key), storeIdLength) > changes;
+  });
+  return beyond ? "more is covered than there is" : undefined;
 }
 
 const risingFields = [

@@ -52,6 +52,8 @@ export class RedisGroup {
   /** How often all data was lost or replaced by an old copy: data of only this store may be gone. */
   losses = 0;
   promotions = 0;
+  /** When an operator deleted all data while the processes ran. */
+  flushedMs = Number.NEGATIVE_INFINITY;
   /** Told of each promotion. */
   promoted: ((name: string) => void) | undefined;
 
@@ -163,6 +165,7 @@ export class RedisGroup {
   /** An operator deletes all data while the processes run. */
   flush(): void {
     this.losses += 1;
+    this.flushedMs = this.#scheduler.nowMs;
     const { redis } = this.#primary;
     this.#primary.execute(redis.connect(), ["FLUSHALL"]);
   }
