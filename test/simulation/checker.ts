@@ -5,7 +5,7 @@ import {
   type State,
   stateValues,
 } from "@holdfast/engine";
-import { instance } from "./client.ts";
+import { InternalError, instance } from "./client.ts";
 import { DamagedRecords } from "./damaged-records.ts";
 import { type Acknowledged, contains, noteOf, rankOf, valuesOf } from "./ledger.ts";
 import { ValueWrites } from "./value-writes.ts";
@@ -51,8 +51,8 @@ export class Violation extends Error {
 }
 
 /** Whether an error is a broken promise, and not a bug of the simulator. */
-export function isViolation(error: unknown): error is Violation {
-  return error instanceof Violation;
+export function isViolation(error: unknown): error is Violation | InternalError {
+  return error instanceof Violation || error instanceof InternalError;
 }
 
 /** Compares every answer to clients with the promises made to them. */

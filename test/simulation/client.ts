@@ -232,10 +232,19 @@ const looked = [
 /** Reasons for which a KMIP 2.1 client believes that an object is lost. */
 const absent = new Set(["ItemNotFound", "ObjectNotFound"]);
 
+/** A node has answered that something happened which must not happen. */
+export class InternalError extends Error {
+  override readonly name = "InternalError";
+
+  constructor({ kind }: Wish) {
+    super(`a node answers a ${kind} with an internal error`);
+  }
+}
+
 function answerOf(wish: Wish, item: ResponseItem): Answer {
   if (item.status !== "Success") {
     const reason = item.reason ?? "none";
-    if (reason === "InternalServerError") throw new Error(`internal error: ${item.message}`);
+    if (reason === "InternalServerError") throw new InternalError(wish);
     return absent.has(reason)
       ? { kind: "notFound" }
       : { kind: "refused", reason: `${reason}: ${item.message}` };

@@ -1,5 +1,5 @@
 import { writeFileSync, writeSync } from "node:fs";
-import { isViolation, type Violation } from "./checker.ts";
+import { isViolation } from "./checker.ts";
 import { Coverage, coverageLines } from "./coverage.ts";
 import { enumerate } from "./enumeration.ts";
 import { failureKind } from "./failure-kind.ts";
@@ -70,7 +70,7 @@ function printTrace({ seed, lines, failure, digest }: HistoryResult, whole: bool
 /** Looks for the shortest history that fails in the same way as this seed's, and tells its story. */
 async function tellShortest(
   seed: number,
-  { message }: Violation,
+  { message }: Error,
   { flaw, focus, limit }: Options,
 ): Promise<void> {
   const kind = failureKind(message);
