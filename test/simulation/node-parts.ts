@@ -48,6 +48,7 @@ import { replaced } from "./flaws.ts";
 import type { Life } from "./machine.ts";
 import type { NodeOptions, SimNode } from "./node.ts";
 import { manage, type NodeManagement } from "./node-management.ts";
+import { NodeRules } from "./rules/node-rules.ts";
 import { type Call, SimPeer } from "./sim-peer.ts";
 import { storesEveryMs, storesTimes } from "./stores-checker.ts";
 import { watched } from "./watched-store.ts";
@@ -89,6 +90,7 @@ export function makeParts(
   const own = flaws.own(watched(opened, life, node, options), () => group.primary);
   const links = options.others().map((other) => linkTo(other, life, node, options));
   const peers = links.map((link) => flaws.peer(link));
+  const rules = new NodeRules(machine.name, listener.crashed);
   const store = new RegionalStore({
     region,
     own,
@@ -98,7 +100,7 @@ export function makeParts(
     observe,
     peerAcknowledgement: options.acknowledgement,
     seals: () => sealsBy(keyRing),
-    parts: flaws.parts,
+    parts: rules.parts(flaws.parts),
     ...(options.withholds && { mayJoin: firstSightOf(region, timers) }),
   });
   followRetired(life, store, links);
