@@ -93,7 +93,7 @@ export function makeParts(
   const rules = new NodeRules(machine.name, listener.crashed);
   const store = new RegionalStore({
     region,
-    own,
+    own: rules.own(own),
     peers: peers.map((peer) => meeting(peer, life, node)),
     timers,
     ids,
@@ -108,7 +108,7 @@ export function makeParts(
     ...[opened.clockReading() ?? []].flat(),
     ...links.flatMap(({ clock: reading }) => reading ?? []),
   ]);
-  const stores = watchStores(life, options, opened, links, observe);
+  const stores = watchStores(life, options, opened, links, observe, () => rules.look());
   const keyRing = keyRingOf(life, options, { store, peers, ids, observe });
   const adopt = new AdoptKeks({ region, own, peers, keyRing, observe });
   const wired = { opened, own, store, peers, ids, keyRing };
@@ -164,6 +164,7 @@ function watchStores(
   own: RedisStore,
   links: readonly SimPeer[],
   observe: (event: Event) => void,
+  looked: () => void,
 ): StoreCheck {
   const { timers } = life;
   const uses = () => [
@@ -173,6 +174,7 @@ function watchStores(
   const stores = new StoreCheck({ timers, observe, uses, times: storesTimes });
   const look = (): void => {
     stores.look();
+    looked();
     life.after(storesEveryMs, look);
   };
   look();
