@@ -90,7 +90,7 @@ export function makeParts(
   const own = flaws.own(watched(opened, life, node, options), () => group.primary);
   const links = options.others().map((other) => linkTo(other, life, node, options));
   const peers = links.map((link) => flaws.peer(link));
-  const rules = new NodeRules(machine.name, listener.crashed);
+  const rules = new NodeRules({ node: machine.name, region }, listener.crashed);
   const store = new RegionalStore({
     region,
     own: rules.own(own),
@@ -114,7 +114,8 @@ export function makeParts(
   const wired = { opened, own, store, peers, ids, keyRing };
   const management = options.managed ? manage(life, node, options, wired) : undefined;
   const parts = { ...wired, observe, clocks, stores, adopt, management };
-  const service = flaws.service(serviceOf(life, options, parts), store, peers);
+  const answering = serviceOf(life, options, { ...parts, own: rules.ownForOthers(own) });
+  const service = rules.service(flaws.service(answering, store, peers));
   startLeader(life, node, options, parts);
   const locks: Locks = { withLock: (_resource, body) => body() };
   const clock = {
@@ -125,7 +126,16 @@ export function makeParts(
   const alter = (changes: readonly Change[]) => flaws.alter(changes, region, timers.wallMs());
   const tried = (change: Change): void => listener.tried(change);
   const writer = flaws.writer(new Writer(ids), region);
-  const used = { store: flaws.client(store), locks, keyRing, clock, ids, observe, region, writer };
+  const used = {
+    store: rules.client(flaws.client(store)),
+    locks,
+    keyRing,
+    clock,
+    ids,
+    observe,
+    region,
+    writer,
+  };
   const served = clientRing(keyRing, (error) => listener.crashed(error));
   const client = {
     ...used,

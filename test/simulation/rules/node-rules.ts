@@ -1,6 +1,7 @@
-import type { OwnStore } from "@holdfast/engine";
-import { type RegionalParts, serving } from "@holdfast/regions";
+import type { ObjectStore, OwnStore } from "@holdfast/engine";
+import { type PeerStore, type RegionalParts, serving } from "@holdfast/regions";
 import { Violation } from "../checker.ts";
+import { FullRules } from "./full-rules.ts";
 import { givenEars } from "./given-rules.ts";
 import { LevelRules } from "./level-rules.ts";
 import { joinedEars, overheard } from "./overheard.ts";
@@ -11,18 +12,36 @@ export class NodeRules {
   readonly #broken: Broken;
   readonly #serving: ServingRules;
   readonly #levels: LevelRules;
+  readonly #full: FullRules;
 
-  constructor(node: string, failed: (error: Violation) => void) {
+  constructor(
+    { node, region }: { readonly node: string; readonly region: string },
+    failed: (error: Violation) => void,
+  ) {
     const broken = (what: string): void => failed(new Violation(`${node} ${what}`));
     this.#broken = broken;
     this.#serving = new ServingRules(broken);
     this.#levels = new LevelRules(this.#serving, broken);
+    this.#full = new FullRules(region, broken);
   }
 
   /** The own store as it is used for the node's clients. */
   own(own: OwnStore): OwnStore {
     const { ears } = this.#levels;
-    return overheard(own, joinedEars(ears, givenEars(this.#broken)));
+    return overheard(own, joinedEars(ears, this.#full.own, givenEars(this.#broken)));
+  }
+
+  /** The own store as it is used for the other region. */
+  ownForOthers(own: OwnStore): OwnStore {
+    return overheard(own, this.#full.own);
+  }
+
+  client(store: ObjectStore): ObjectStore {
+    return overheard(store, this.#full.client);
+  }
+
+  service(service: PeerStore): PeerStore {
+    return overheard(service, this.#full.service);
   }
 
   parts({ decide = serving, ...rest }: Partial<RegionalParts>) {
