@@ -90,11 +90,11 @@ export function makeParts(
   const own = flaws.own(watched(opened, life, node, options), () => group.primary);
   const links = options.others().map((other) => linkTo(other, life, node, options));
   const peers = links.map((link) => flaws.peer(link));
-  const rules = new NodeRules({ node: machine.name, region }, listener.crashed);
+  const rules = new NodeRules({ node: machine.name, region, own }, listener.crashed);
   const store = new RegionalStore({
     region,
     own: rules.own(own),
-    peers: peers.map((peer) => meeting(peer, life, node)),
+    peers: peers.map((peer) => rules.peer(meeting(peer, life, node))),
     timers,
     ids,
     observe,

@@ -1,10 +1,11 @@
 import type { ObjectStore, OwnStore } from "@holdfast/engine";
-import { type PeerStore, type RegionalParts, serving } from "@holdfast/regions";
+import { type Peer, type PeerStore, type RegionalParts, serving } from "@holdfast/regions";
 import { Violation } from "../checker.ts";
 import { FullRules } from "./full-rules.ts";
 import { givenEars } from "./given-rules.ts";
 import { LevelRules } from "./level-rules.ts";
 import { joinedEars, overheard } from "./overheard.ts";
+import { ReadRules } from "./read-rules.ts";
 import { type Broken, ServingRules } from "./serving-rules.ts";
 
 /** What must hold in every step of one process, whatever clients see of it. */
@@ -13,9 +14,14 @@ export class NodeRules {
   readonly #serving: ServingRules;
   readonly #levels: LevelRules;
   readonly #full: FullRules;
+  readonly #reads: ReadRules;
 
   constructor(
-    { node, region }: { readonly node: string; readonly region: string },
+    {
+      node,
+      region,
+      own,
+    }: { readonly node: string; readonly region: string; readonly own: OwnStore },
     failed: (error: Violation) => void,
   ) {
     const broken = (what: string): void => failed(new Violation(`${node} ${what}`));
@@ -23,12 +29,16 @@ export class NodeRules {
     this.#serving = new ServingRules(broken);
     this.#levels = new LevelRules(this.#serving, broken);
     this.#full = new FullRules(region, broken);
+    this.#reads = new ReadRules(own, this.#serving, broken);
   }
 
   /** The own store as it is used for the node's clients. */
   own(own: OwnStore): OwnStore {
     const { ears } = this.#levels;
-    return overheard(own, joinedEars(ears, this.#full.own, givenEars(this.#broken)));
+    return overheard(
+      own,
+      joinedEars(ears, this.#full.own, this.#reads.own, givenEars(this.#broken)),
+    );
   }
 
   /** The own store as it is used for the other region. */
@@ -36,8 +46,12 @@ export class NodeRules {
     return overheard(own, this.#full.own);
   }
 
+  peer(peer: Peer): Peer {
+    return overheard(peer, this.#reads.peer);
+  }
+
   client(store: ObjectStore): ObjectStore {
-    return overheard(store, this.#full.client);
+    return overheard(store, joinedEars(this.#full.client, this.#reads.client));
   }
 
   service(service: PeerStore): PeerStore {
