@@ -1,6 +1,13 @@
 import type { ObjectStore, OwnStore } from "@holdfast/engine";
-import { type Peer, type PeerStore, type RegionalParts, serving } from "@holdfast/regions";
+import {
+  agreedCommit,
+  type Peer,
+  type PeerStore,
+  type RegionalParts,
+  serving,
+} from "@holdfast/regions";
 import { Violation } from "../checker.ts";
+import { AgreementRules } from "./agreement-rules.ts";
 import { FullRules } from "./full-rules.ts";
 import { givenEars } from "./given-rules.ts";
 import { LevelRules } from "./level-rules.ts";
@@ -58,12 +65,22 @@ export class NodeRules {
     return overheard(service, this.#full.service);
   }
 
-  parts({ decide = serving, ...rest }: Partial<RegionalParts>) {
-    return { ...rest, decide: this.#serving.watched(decide) };
+  parts({ decide = serving, agree = agreedCommit, ...rest }: Partial<RegionalParts>) {
+    return { ...rest, decide: this.#serving.watched(decide), agree: this.#agreeing(agree) };
   }
 
   /** Call it four times a second in the process. */
   look(): void {
     this.#levels.look();
+  }
+
+  #agreeing(agree: typeof agreedCommit): typeof agreedCommit {
+    return (sites, ...rest) => {
+      const rules = new AgreementRules(this.#broken);
+      const outcome = agree(rules.watched(sites), ...rest);
+      const over = (): void => rules.over();
+      outcome.then(over, over);
+      return outcome;
+    };
   }
 }
