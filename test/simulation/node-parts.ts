@@ -115,7 +115,7 @@ export function makeParts(
   const management = options.managed ? manage(life, node, options, wired) : undefined;
   const parts = { ...wired, observe, clocks, stores, adopt, management };
   const answering = serviceOf(life, options, { ...parts, own: rules.ownForOthers(own) });
-  const service = rules.service(flaws.service(answering, store, peers));
+  const service = rules.service(flaws.service(answering, store, peers), group);
   startLeader(life, node, options, parts);
   const locks: Locks = { withLock: (_resource, body) => body() };
   const clock = {

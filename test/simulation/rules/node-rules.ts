@@ -7,12 +7,14 @@ import {
   serving,
 } from "@holdfast/regions";
 import { Violation } from "../checker.ts";
+import type { RedisGroup } from "../store/redis-group.ts";
 import { AgreementRules } from "./agreement-rules.ts";
 import { FullRules } from "./full-rules.ts";
 import { givenEars } from "./given-rules.ts";
 import { LevelRules } from "./level-rules.ts";
 import { joinedEars, overheard } from "./overheard.ts";
 import { ReadRules } from "./read-rules.ts";
+import { ServiceRules } from "./service-rules.ts";
 import { type Broken, ServingRules } from "./serving-rules.ts";
 
 /** What must hold in every step of one process, whatever clients see of it. */
@@ -22,6 +24,7 @@ export class NodeRules {
   readonly #levels: LevelRules;
   readonly #full: FullRules;
   readonly #reads: ReadRules;
+  readonly #service: ServiceRules;
 
   constructor(
     {
@@ -37,6 +40,7 @@ export class NodeRules {
     this.#levels = new LevelRules(this.#serving, broken);
     this.#full = new FullRules(region, broken);
     this.#reads = new ReadRules(own, this.#serving, broken);
+    this.#service = new ServiceRules(own, broken);
   }
 
   /** The own store as it is used for the node's clients. */
@@ -61,8 +65,8 @@ export class NodeRules {
     return overheard(store, joinedEars(this.#full.client, this.#reads.client));
   }
 
-  service(service: PeerStore): PeerStore {
-    return overheard(service, this.#full.service);
+  service(service: PeerStore, group: RedisGroup): PeerStore {
+    return overheard(service, joinedEars(this.#full.service, this.#service.ears(group)));
   }
 
   parts({ decide = serving, agree = agreedCommit, ...rest }: Partial<RegionalParts>) {
