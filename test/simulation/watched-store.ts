@@ -1,7 +1,9 @@
 import type { OwnStore } from "@holdfast/engine";
+import { Violation } from "./checker.ts";
 import { holdKey, recordOf } from "./look.ts";
 import type { Life } from "./machine.ts";
 import type { NodeOptions, SimNode } from "./node.ts";
+import { laterFact } from "./rules/fact-rules.ts";
 
 type Method = (...args: readonly unknown[]) => Promise<unknown>;
 
@@ -17,7 +19,7 @@ export function watched(
   store: OwnStore,
   life: Life,
   node: SimNode,
-  { region, listener }: NodeOptions,
+  { region, listener, machine }: NodeOptions,
 ): OwnStore {
   // What lies in another Redis than the region's is not kept in the region.
   const { isElsewhere } = node;
@@ -36,6 +38,8 @@ export function watched(
   const watching: Partial<OwnStore> = {
     commit: async (...args) => {
       const answered = used.asks(life, "commit");
+      const later = laterFact(args[1]);
+      if (later !== undefined) listener.crashed(new Violation(`${machine.name} ${later}`));
       const outcome = await store.commit(...args);
       if (outcome.kind === "committed") {
         // What was there already was written before.
