@@ -113,7 +113,7 @@ export function makeParts(
   const adopt = new AdoptKeks({ region, own, peers, keyRing, observe });
   const wired = { opened, own, store, peers, ids, keyRing };
   const management = options.managed ? manage(life, node, options, wired) : undefined;
-  const parts = { ...wired, observe, clocks, stores, adopt, management };
+  const parts = { ...wired, observe, clocks, stores, adopt, management, rules };
   const answering = serviceOf(life, options, { ...parts, own: rules.ownForOthers(own) });
   const service = rules.service(flaws.service(answering, store, peers), group);
   startLeader(life, node, options, parts);
@@ -258,6 +258,7 @@ interface NodeWork {
   readonly keyRing: InstanceKeyRing;
   readonly adopt: AdoptKeks;
   readonly management: NodeManagement | undefined;
+  readonly rules: NodeRules;
 }
 
 function serviceOf(
@@ -290,14 +291,18 @@ function serviceOf(
 function startLeader(
   life: Life,
   node: SimNode,
-  { region, lock, listener, archive, flaws, withholds }: NodeOptions,
-  { opened, own, store, peers, ids, observe, clocks, keyRing, adopt, management }: NodeWork,
+  { region, lock, listener, archive, flaws, withholds, others }: NodeOptions,
+  { opened, own, store, peers, ids, observe, clocks, keyRing, adopt, management, rules }: NodeWork,
 ): void {
   const { timers } = life;
   const seals = { seals: sealsBy(keyRing) };
   const mayJoin = withholds ? firstSightOf(region, timers) : undefined;
   const joins = { ...seals, ...(mayJoin && { mayJoin }) };
-  const readers = peers.map((peer) => new PeerReader({ peer, own, timers, observe, ...joins }));
+  // There a region need not take all that the other one has.
+  const read = withholds ? own : rules.ownForLeader(own, node.running.group, others);
+  const readers = peers.map(
+    (peer) => new PeerReader({ peer, own: read, timers, observe, ...joins }),
+  );
   const formats = replaced(opened, {
     requireFormat: async (format: number, epoch: number) => {
       const agreed = await opened.requireFormat(format, epoch);

@@ -7,8 +7,10 @@ import {
   serving,
 } from "@holdfast/regions";
 import { Violation } from "../checker.ts";
+import type { NodeOptions } from "../node.ts";
 import type { RedisGroup } from "../store/redis-group.ts";
 import { AgreementRules } from "./agreement-rules.ts";
+import { CursorRules } from "./cursor-rules.ts";
 import { FullRules } from "./full-rules.ts";
 import { givenEars } from "./given-rules.ts";
 import { LevelRules } from "./level-rules.ts";
@@ -55,6 +57,15 @@ export class NodeRules {
   /** The own store as it is used for the other region. */
   ownForOthers(own: OwnStore): OwnStore {
     return overheard(own, this.#full.own);
+  }
+
+  /** The own store as a leader uses it to read the other region, and its Redis. */
+  ownForLeader(own: OwnStore, group: RedisGroup, others: NodeOptions["others"]): OwnStore {
+    const nodes = () => others().flatMap((other) => other.nodes);
+    const isRight = ({ isElsewhere, running, region }: ReturnType<typeof nodes>[number]) =>
+      !isElsewhere && running.group.region === region;
+    const other = () => nodes().find(isRight)?.running.group;
+    return overheard(own, new CursorRules(group, other, this.#broken).ears);
   }
 
   peer(peer: Peer): Peer {
