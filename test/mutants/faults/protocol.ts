@@ -101,6 +101,16 @@ export const protocolFaults: readonly PlantedFault[] = [
     tests: retryTests,
   },
   {
+    name: "found-there-is-shared",
+    kind: "protocol",
+    file: `${store}/remote-reads.ts`,
+    find: "outcome.regions?.join() !== region) return",
+    replace: 'outcome.regions?.join() !== "") return',
+    rule: "a change that another region is found to have after two tries may be in that region alone",
+    promises: ["Nothing acknowledged is lost"],
+    tests: [`${store}/second-try.test.ts`],
+  },
+  {
     name: "pause-is-not-noticed",
     kind: "protocol",
     file: `${store}/regional-store.ts`,

@@ -234,7 +234,7 @@ describe("a change that may have been made", () => {
     };
     const after = testObject(testId(1));
     const outcome = all.client.remote.commit("one", [{ kind: "create", after }], []);
-    expect(await outcome).toEqual({ kind: "committed" });
+    expect(await outcome).toEqual({ kind: "committed", regions: ["b"] });
     first.relay.cut(false);
   });
 

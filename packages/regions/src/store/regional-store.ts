@@ -28,7 +28,7 @@ import { agreedCommit } from "./agreed.ts";
 import { requireAll, sitesInOrder, untilFree } from "./agreement-site.ts";
 import { pushToAll } from "./push.ts";
 import { isOpen, readRepair, SearchRepairs } from "./read-repair.ts";
-import { readThere, refusedUnlessMade, settledThere } from "./remote-reads.ts";
+import { madeThere, readThere, refusedUnlessMade, settledThere } from "./remote-reads.ts";
 import { searchedOwn, searchedRemote } from "./search.ts";
 import { refuseChanges, refuseUnknown } from "./while-doubted.ts";
 
@@ -376,8 +376,8 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     changes: readonly Change[],
     audit: readonly AuditEvent[],
   ): Promise<CommitOutcome> {
-    const outcome = await peer.remote.commit(instance, changes, audit);
-    return outcome.kind === "committed" ? { ...outcome, regions: [peer.region] } : outcome;
+    const required = this.#options.peerAcknowledgement === "required";
+    return madeThere(await peer.remote.commit(instance, changes, audit), peer.region, required);
   }
 
   #elsewhere<Result>(

@@ -44,6 +44,21 @@ export async function refusedUnlessMade(
   return noted.kind === "committed" ? undefined : inDoubt(noted);
 }
 
+/**
+ * The outcome of a commit in another region, which then has it. It may name that region alone: one of its nodes did not
+ * answer, and another one found the change made; so nobody has said that a second region has it, too.
+ */
+export function madeThere(
+  outcome: CommitOutcome,
+  region: string,
+  required: boolean,
+): CommitOutcome {
+  if (outcome.kind !== "committed") return outcome;
+  if (!required || outcome.regions?.join() !== region) return { ...outcome, regions: [region] };
+  const message = `region ${region} has the change, and whether another one has it is not known`;
+  throw new StoreUnavailable("barrierShort", message);
+}
+
 /** Every try of a commit sends the same bytes, and no two commits make the same identifier. */
 function areMade(
   changes: readonly Change[],

@@ -75,3 +75,25 @@ test("a second try that finds its change made by the first one's push leaves the
   expect(b.own.auditOf(instance)).toContainEqual({ ...event, detail: { fromRegion: "a" } });
   await regions.close();
 });
+
+test("a change that another region has after two tries there is not acknowledged where both regions must have it", async () => {
+  for (const peerAcknowledgement of ["required", "preferred"] as const) {
+    const regions = await regionsWithInstance({ peerAcknowledgement });
+    const { a, b, time } = regions;
+    const key = newKey(regions);
+    const commit = b.store.commitOwn.bind(b.store);
+    b.store.commitOwn = async (...given) => {
+      // What it says is lost; another node finds the change made.
+      await commit(...given).catch(() => undefined);
+      return { kind: "committed", regions: ["b"] };
+    };
+    a.own.setState("none");
+    await time.pass(200);
+    const outcome = a.store.commit(instance, [creation(key)], []);
+    if (peerAcknowledgement === "required") {
+      await expect(time.until(outcome)).rejects.toMatchObject({ failure: "barrierShort" });
+    } else expect(await time.until(outcome)).toEqual({ kind: "committed", regions: ["b"] });
+    expect(await copyOf(b, key)).toEqual(key);
+    await regions.close();
+  }
+});

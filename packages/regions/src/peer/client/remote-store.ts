@@ -35,7 +35,7 @@ export function slotsOf(found: Slots, ids: readonly string[], region: string): S
 /**
  * The outcome of a change that several nodes may have been asked to make. Where one of them may
  * have made it before another refused it, the records decide: the change was made if they match its
- * result.
+ * result. Then it is known only that this region has it.
  */
 export async function settled(
   { result: outcome, doubt }: Answered<ReplyOf<"commit">>,
@@ -46,7 +46,7 @@ export async function settled(
   if (outcome?.kind === "committed" || (outcome !== undefined && !doubt)) return outcome;
   const copies = await read(changes.map(({ after }) => after.uniqueIdentifier));
   const made = changes.every(({ after }, at) => copies[at]?.tag === recordTag(after));
-  if (made && changes.length > 0) return { kind: "committed" };
+  if (made && changes.length > 0) return { kind: "committed", regions: [region] };
   throw new StoreUnavailable("timeout", `whether region ${region} made the change is not known`);
 }
 
