@@ -303,6 +303,7 @@ function startLeader(
   const readers = peers.map(
     (peer) => new PeerReader({ peer, own: read, timers, observe, ...joins }),
   );
+  const resolving = listener.inner.reservations.watched(node, { own, peers });
   const formats = replaced(opened, {
     requireFormat: async (format: number, epoch: number) => {
       const agreed = await opened.requireFormat(format, epoch);
@@ -319,7 +320,7 @@ function startLeader(
     new Resync(own, readers),
     catchUp(own, readers),
     digestCheck(own, readers, 25_000),
-    new ResolveReservations({ region, own, peers, timers, judging: { mayJoin, observe } }),
+    new ResolveReservations({ region, ...resolving, timers, judging: { mayJoin, observe } }),
     new DuplicateNames({ own, observe }),
     adopt,
     new AgreeFormat({ store: formats, peers, newest: node.running.format }),

@@ -16,6 +16,7 @@ import type {
 import type { DeletionStep } from "../../packages/server/src/management/instances/deletion.ts";
 import type { ClientParts } from "./client.ts";
 import type { Flaws } from "./flaws.ts";
+import type { InnerChecks } from "./inner-checks.ts";
 import type { Life, Machine } from "./machine.ts";
 import type { Network } from "./network.ts";
 import type { NodeManagement } from "./node-management.ts";
@@ -45,6 +46,8 @@ export interface NodeListener {
   used(node: SimNode): void;
   /** Hears which nodes have answered which. */
   readonly stores: Pick<StoresChecker, "met">;
+  /** Checks what no client sees. */
+  readonly inner: InnerChecks;
   /** A node asks another region, or is answered. */
   called(call: Call): void;
   /** A node is about to take a step of an instance's deletion. */

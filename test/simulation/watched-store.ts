@@ -68,6 +68,10 @@ export function watched(
       listener.used(node);
       return found;
     },
+    reserve: (...args) => {
+      listener.inner.reservations.reserves(region, args[0], args[2]);
+      return store.reserve(...args);
+    },
     find: async (...args) => {
       const answered = used.asks(life, "read");
       const page = await store.find(...args);

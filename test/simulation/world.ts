@@ -13,6 +13,7 @@ import { actions, ask, instance, type Reply, type Wish } from "./client.ts";
 import type { Dates } from "./end-checks.ts";
 import { type Flaw, type Flaws, flawsOf } from "./flaws.ts";
 import { FormatChecker } from "./format-checker.ts";
+import { InnerChecks } from "./inner-checks.ts";
 import { Durability } from "./ledger.ts";
 import { LevelChecker } from "./level-checker.ts";
 import { lookAt, requiredFormat } from "./look.ts";
@@ -94,6 +95,7 @@ export class World implements NodeListener {
   readonly formats: FormatChecker;
   readonly stores: StoresChecker;
   readonly levels = new LevelChecker(this);
+  readonly inner = new InnerChecks(this);
   readonly flaws: Flaws;
   /** Hear what nodes ask the other region. */
   readonly heeds = new Set<(call: Call) => void>();

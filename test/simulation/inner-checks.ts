@@ -1,0 +1,14 @@
+import { ReservationChecker } from "./reservation-checker.ts";
+import type { World } from "./world.ts";
+
+/**
+ * Checks of what no client sees: what must hold at each step inside a node, and between the stores. They listen beside the
+ * node's parts: nothing waits for them, so that histories stay as they are.
+ */
+export class InnerChecks {
+  readonly reservations: ReservationChecker;
+
+  constructor(world: World) {
+    this.reservations = new ReservationChecker(world);
+  }
+}
