@@ -1,3 +1,4 @@
+import { CatchUpWatch } from "./catch-up-watch.ts";
 import { ReservationChecker } from "./reservation-checker.ts";
 import type { World } from "./world.ts";
 
@@ -6,9 +7,11 @@ import type { World } from "./world.ts";
  * node's parts: nothing waits for them, so that histories stay as they are.
  */
 export class InnerChecks {
+  readonly catchUps: CatchUpWatch;
   readonly reservations: ReservationChecker;
 
   constructor(world: World) {
+    this.catchUps = new CatchUpWatch(world);
     this.reservations = new ReservationChecker(world);
   }
 }

@@ -300,10 +300,13 @@ function startLeader(
   const joins = { ...seals, ...(mayJoin && { mayJoin }) };
   // There a region need not take all that the other one has.
   const read = withholds ? own : rules.ownForLeader(own, node.running.group, others);
-  const readers = peers.map(
-    (peer) => new PeerReader({ peer, own: read, timers, observe, ...joins }),
-  );
-  const resolving = listener.inner.reservations.watched(node, { own, peers });
+  const { catchUps, reservations } = listener.inner;
+  const reading = catchUps.reading(node, read);
+  const readers = peers
+    .map((peer) => new PeerReader({ peer, own: reading, timers, observe, ...joins }))
+    .map((reader) => catchUps.reader(node, reader));
+  const resyncing = catchUps.resyncing(node, { own, readers });
+  const resolving = reservations.watched(node, { own, peers });
   const formats = replaced(opened, {
     requireFormat: async (format: number, epoch: number) => {
       const agreed = await opened.requireFormat(format, epoch);
@@ -317,7 +320,7 @@ function startLeader(
   const reseal = new Reseal({ own, keyRing, timers, wanted: () => rekeyingsOf(kekParts) });
   const restorable = new Set<string>();
   const duties: readonly Duty[] = [
-    new Resync(own, readers),
+    new Resync(resyncing.own, resyncing.readers),
     catchUp(own, readers),
     digestCheck(own, readers, 25_000),
     new ResolveReservations({ region, ...resolving, timers, judging: { mayJoin, observe } }),

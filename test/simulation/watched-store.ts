@@ -72,6 +72,7 @@ export function watched(
       listener.inner.reservations.reserves(region, args[0], args[2]);
       return store.reserve(...args);
     },
+    requestResync: () => listener.inner.catchUps.resyncs(node, () => store.requestResync()),
     find: async (...args) => {
       const answered = used.asks(life, "read");
       const page = await store.find(...args);
