@@ -7,7 +7,7 @@ import {
 } from "@holdfast/engine";
 import { InternalError, instance } from "./client.ts";
 import { DamagedRecords } from "./damaged-records.ts";
-import { type Acknowledged, contains, noteOf, rankOf, valuesOf } from "./ledger.ts";
+import { type Acknowledged, commentOf, contains, noteOf, rankOf, valuesOf } from "./ledger.ts";
 import { ValueWrites } from "./value-writes.ts";
 
 /** The answer to a client. */
@@ -71,6 +71,8 @@ export class Checker {
   readonly #destroyed = new Map<string, number>();
   /** Object and text → the writes that replaced it. */
   readonly #replaced = new Map<string, Acknowledged[]>();
+  /** Object and Comment → the change that deleted it. */
+  readonly #deleted = new Map<string, Acknowledged>();
   /** Text → how often its commit was begun: a request without a clear result may write it again. */
   readonly #tried = new Map<string, number>();
   /** Object and text → the texts that clients tried to put in its place. */
@@ -132,6 +134,10 @@ export class Checker {
     if (change.kind === "note" && before !== undefined) {
       const key = `${change.id} ${noteOf(before).text}`;
       this.#replaced.set(key, [...(this.#replaced.get(key) ?? []), change]);
+    }
+    const deleted = before && commentOf(before);
+    if (deleted !== undefined && commentOf(change.object) === undefined) {
+      this.#deleted.set(`${change.id} ${deleted}`, change);
     }
   }
 
@@ -260,6 +266,7 @@ export class Checker {
     // An old copy that was put back during a cut lacks a Destroy, and still accepts changes.
     // Before it was lost, a region's store may have had an Activate alone, of what the other one destroyed alone.
     if (this.#losses.size > 0 || this.excusesAlone) return;
+    this.#requireDeleted(region, object);
     const { activated, deactivated, compromised } = object.facts;
     const active =
       activated !== undefined && deactivated === undefined && compromised === undefined;
@@ -273,6 +280,15 @@ export class Checker {
       if (change.lost || contains(record(change.id), change)) continue;
       throw new Violation(`${describe(change)} is not in ${region} at the end`);
     }
+  }
+
+  /** What a client deleted does not come back. */
+  #requireDeleted(region: string, object: ManagedObject): void {
+    const by = this.#deleted.get(`${object.uniqueIdentifier} ${commentOf(object)}`);
+    if (by === undefined || by.lost || !(by.shared || by.regions.has(region))) return;
+    throw new Violation(
+      `Comment ${commentOf(object)} is back in ${region}: ${describe(by)} deleted it`,
+    );
   }
 
   *#all(): Iterable<Acknowledged> {

@@ -27,6 +27,7 @@ import { hexOf } from "../support/keys.ts";
 import type { Answer } from "./checker.ts";
 import type { Dates } from "./end-checks.ts";
 import { type Acknowledged, valueTags, valueText } from "./ledger.ts";
+import { Random } from "./random.ts";
 
 /** The instance of all histories; it is in partition 0, the only one that they use. */
 export const instance = "instance-153";
@@ -96,6 +97,8 @@ export interface ClientParts extends Omit<EngineOptions, "interop"> {
   readonly alter?: ((changes: readonly Change[]) => readonly Change[]) | undefined;
   /** How long a destroyed key of `instance` can be restored, seconds; 0 for every key unless given. */
   readonly destroyDelay?: ((id: string) => number) | undefined;
+  /** Whether clients change keys in batches with the Undo option. */
+  readonly undoes?: boolean;
 }
 
 /** Some keys are destroyed for good at once, some within the history, and some after it. */
@@ -106,22 +109,33 @@ export function delayOfKey(id: string): number {
   return destroyDelays[Number.parseInt(id.slice(0, 4), 16) % destroyDelays.length] ?? 0;
 }
 
+/** Whether clients change keys in batches in the history of a seed: in few, so that the others stay as they are. */
+export function changesInBatches(seed: number): boolean {
+  return new Random(seed + 2 ** 47).chance(1 / 14);
+}
+
 const version = "2.1";
 
 /** Sends one request to its own engine on a node's store, so that its changes are known; `of` is the client's instance. */
 export async function ask(parts: ClientParts, wish: Wish, of = instance): Promise<Reply> {
-  const { alter, store, tried, destroyDelay, ...rest } = parts;
+  const { alter, store, tried, destroyDelay, undoes, ...rest } = parts;
   const made: Made[] = [];
   const read: ManagedObject[] = [];
   const watching = watched(store, { made, read, tried, alter });
   const engine = new Engine({ ...rest, store: watching, interop: false });
-  const [operation, payload] = requestOf(wish);
-  const request = encode(encodeRequest({ version, items: [{ operation, payload }] }));
+  const undone = undoes === true && "id" in wish && actions[wish.kind] !== undefined;
+  const requests = requestsOf(wish, undone);
+  const items = requests.map(([operation, payload], at) => ({
+    ...{ operation, payload },
+    ...(requests.length > 1 && { uniqueBatchItemId: Buffer.of(at) }),
+  }));
+  const header = undone ? undo : {};
+  const request = encode(encodeRequest({ version, header, items }));
   const isDelayed = wish.kind === "destroy" && of === instance;
   const destroyDelaySeconds = isDelayed ? destroyDelay?.(wish.id) : undefined;
   const client = { instance: of, fingerprint: "simulated", destroyDelaySeconds };
-  const { items } = decodeResponse(decode(await engine.execute(request, client, "request")));
-  const item = items[0];
+  const answered = decodeResponse(decode(await engine.execute(request, client, "request"))).items;
+  const item = answered.find(({ status }) => status === "OperationFailed") ?? answered[0];
   if (item === undefined) throw new Error("no answer");
   const id = "id" in wish ? wish.id : createdIn(item);
   return { answer: answerOf(wish, item), id, made, rests: read.at(-1) };
@@ -165,6 +179,22 @@ function madeBy(change: Change): Made {
   return { before, after: change.after };
 }
 
+type RequestItem = readonly [ImplementedOperation, unknown];
+
+/**
+ * The items of a wish's request. With the Undo option, a note comes with a Comment of the same text, and an added value
+ * deletes the Comment: it writes its own in its place first, since there may be none.
+ */
+function requestsOf(wish: Wish, undone: boolean): readonly RequestItem[] {
+  const first = requestOf(wish);
+  if (!undone || !("text" in wish)) return [first];
+  const item = attributeItem("Comment", wish.text);
+  const uniqueIdentifier = wish.id;
+  const written: RequestItem = ["SetAttribute", { uniqueIdentifier, newAttribute: { item } }];
+  if (wish.kind === "note") return [first, written];
+  return [first, written, ["DeleteAttribute", { uniqueIdentifier, currentAttribute: { item } }]];
+}
+
 function requestOf(wish: Wish): readonly [ImplementedOperation, unknown] {
   switch (wish.kind) {
     case "create":
@@ -203,6 +233,9 @@ function valueItem(kind: ValueKind, text: string): Item {
   if (kind === "add") return attributeItem("ObjectGroup", text);
   return attributeItem("Name", { value: text, type: "UninterpretedTextString" });
 }
+
+/** With this Batch Error Continuation Option all items of a batch are done, or none. */
+const undo = { batchErrorContinuationOption: "Undo" } as const;
 
 function adding(uniqueIdentifier: string, item: Item): readonly [ImplementedOperation, unknown] {
   return ["AddAttribute", { uniqueIdentifier, newAttribute: { item } }];

@@ -17,6 +17,15 @@ export function noteOf(object: ManagedObject): { readonly text: string; readonly
   return { text: typeof text === "string" ? text : "", us: register?.stamp.us ?? 0 };
 }
 
+/** The tag of Comment, which clients write and delete. */
+const commentTag = 0x4200fd;
+
+/** The Comment that an object has; undefined if it has none. */
+export function commentOf({ registers }: ManagedObject): string | undefined {
+  const value = registers.find(({ tag }) => tag === commentTag)?.value;
+  return value && valueText(value);
+}
+
 /** The tags of Name and of Object Group. */
 export const valueTags = [0x420053, 0x420056] as const;
 

@@ -144,6 +144,7 @@ export function makeParts(
     alter,
     tried,
     destroyDelay: delayOfKey,
+    undoes: options.undoes,
   };
   return { own: opened, store, service, client, management };
 }

@@ -82,6 +82,8 @@ export interface NodeOptions {
   readonly managed: boolean;
   /** Whether it withholds what is destroyed with a delay, and judges the other region's destructions. */
   readonly withholds: boolean;
+  /** Whether clients change keys in batches. */
+  readonly undoes: boolean;
   readonly listener: NodeListener;
 }
 

@@ -9,7 +9,7 @@ import type { DeletionStep } from "../../packages/server/src/management/instance
 import { Acknowledgements } from "./acknowledgements.ts";
 import { Archive } from "./archive.ts";
 import { Checker, type Observation, Violation } from "./checker.ts";
-import { actions, ask, instance, type Reply, type Wish } from "./client.ts";
+import { actions, ask, changesInBatches, instance, type Reply, type Wish } from "./client.ts";
 import type { Dates } from "./end-checks.ts";
 import { type Flaw, type Flaws, flawsOf } from "./flaws.ts";
 import { FormatChecker } from "./format-checker.ts";
@@ -159,6 +159,7 @@ export class World implements NodeListener {
             archive: this.archives.get(group.region),
             managed: options.managed !== undefined,
             withholds: options.managed === "keys restored",
+            undoes: changesInBatches(seed),
             listener: this,
           }),
       );
