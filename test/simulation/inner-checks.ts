@@ -1,4 +1,5 @@
 import { CatchUpWatch } from "./catch-up-watch.ts";
+import { KekChecker } from "./kek-checker.ts";
 import { ReservationChecker } from "./reservation-checker.ts";
 import type { World } from "./world.ts";
 
@@ -9,9 +10,11 @@ import type { World } from "./world.ts";
 export class InnerChecks {
   readonly catchUps: CatchUpWatch;
   readonly reservations: ReservationChecker;
+  readonly keks: KekChecker;
 
   constructor(world: World) {
     this.catchUps = new CatchUpWatch(world);
     this.reservations = new ReservationChecker(world);
+    this.keks = new KekChecker(world);
   }
 }

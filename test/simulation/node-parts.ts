@@ -109,7 +109,11 @@ export function makeParts(
     ...links.flatMap(({ clock: reading }) => reading ?? []),
   ]);
   const stores = watchStores(life, options, opened, links, observe, () => rules.look());
-  const keyRing = keyRingOf(life, options, { store, peers, ids, observe });
+  const ringReports = (event: Event): void => {
+    listener.inner.keks.event(node, event);
+    observe(event);
+  };
+  const keyRing = keyRingOf(life, options, { store, peers, ids, observe: ringReports });
   const adopt = new AdoptKeks({ region, own, peers, keyRing, observe });
   const wired = { opened, own, store, peers, ids, keyRing };
   const management = options.managed ? manage(life, node, options, wired) : undefined;
