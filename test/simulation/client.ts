@@ -51,6 +51,11 @@ export type Wish =
 /** The attributes that have several values: Object Group, and Name. */
 export type ValueKind = "add" | "name";
 
+/** A wish in a word or two, for a trace. */
+export function wishText(wish: Wish): string {
+  return "text" in wish ? `${wish.kind} ${wish.text}` : wish.kind;
+}
+
 /** The kind of change of each wish that does not change a fact. */
 export const kinds: Readonly<Partial<Record<Wish["kind"], Acknowledged["kind"]>>> = {
   create: "create",
@@ -187,7 +192,7 @@ type RequestItem = readonly [ImplementedOperation, unknown];
  */
 function requestsOf(wish: Wish, undone: boolean): readonly RequestItem[] {
   const first = requestOf(wish);
-  if (!undone || !("text" in wish)) return [first];
+  if (!undone || !("id" in wish && "text" in wish) || wish.kind === "drop") return [first];
   const item = attributeItem("Comment", wish.text);
   const uniqueIdentifier = wish.id;
   const written: RequestItem = ["SetAttribute", { uniqueIdentifier, newAttribute: { item } }];

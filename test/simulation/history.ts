@@ -6,6 +6,7 @@ import { overdue, requireEvidence, wrongIn } from "./end-checks.ts";
 import { requireWork } from "./end-work.ts";
 import { acceptDoubted, type Copies, faults, loseStore } from "./faults.ts";
 import type { Flaw } from "./flaws.ts";
+import { requireWhole } from "./kek-checker.ts";
 import { contentOf, objectsIn, openIn } from "./look.ts";
 import { epochMs } from "./machine.ts";
 import type { SimNode } from "./node.ts";
@@ -173,7 +174,7 @@ class History {
         sealed = await world.within(node, work, 3_000);
         if (sealed === undefined) await world.sleep(200);
       }
-      world.guard(() => world.requireWhole(sealed?.kekId));
+      world.guard(() => requireWhole(world, sealed?.kekId));
     };
     let over = false;
     void attempt().then(() => {

@@ -42,3 +42,12 @@ export class KekChecker {
     }
   }
 }
+
+/** A key-encryption key seals only once every region has wrapped it; one that is retired need not. */
+export function requireWhole({ checker, groups }: World, kekId: string | undefined): void {
+  if (kekId === undefined || checker.excusesAlone) return;
+  const copies = groups.map(({ primary }) => lookAt(primary, systemInstance, kekId)?.object);
+  const wraps = copies.map((copy) => copy && readKekRecord(copy)?.kek.wraps);
+  if (wraps.some((each) => each?.length === groups.length)) return;
+  throw new Violation(`key-encryption key ${kekId} seals, and not every region has wrapped it`);
+}

@@ -51,6 +51,7 @@ import { manage, type NodeManagement } from "./node-management.ts";
 import { NodeRules } from "./rules/node-rules.ts";
 import { type Call, SimPeer } from "./sim-peer.ts";
 import { storesEveryMs, storesTimes } from "./stores-checker.ts";
+import { checkedUse } from "./used-store.ts";
 import { watched } from "./watched-store.ts";
 import { clientRing, firstSightOf, makeWithheld, rekeyingsOf } from "./withheld.ts";
 
@@ -87,7 +88,10 @@ export function makeParts(
     randomBytes: (length) => random.bytes(length),
   };
   const observe = (event: Event): void => listener.event(machine.name, event);
-  const own = flaws.own(watched(opened, life, node, options), () => group.primary);
+  const own = flaws.own(
+    watched(checkedUse(opened, life, node, options), life, node, options),
+    () => group.primary,
+  );
   const links = options.others().map((other) => linkTo(other, life, node, options));
   const peers = links.map((link) => flaws.peer(link));
   const rules = new NodeRules({ node: machine.name, region, own }, listener.crashed);

@@ -1,6 +1,5 @@
 import type { OwnStore } from "@holdfast/engine";
 import { Violation } from "./checker.ts";
-import { holdKey, recordOf } from "./look.ts";
 import type { Life } from "./machine.ts";
 import type { NodeOptions, SimNode } from "./node.ts";
 import { laterFact } from "./rules/fact-rules.ts";
@@ -23,30 +22,16 @@ export function watched(
 ): OwnStore {
   // What lies in another Redis than the region's is not kept in the region.
   const { isElsewhere } = node;
-  const { used } = node.running.group;
-  const check = (work: () => void): void => {
-    try {
-      work();
-    } catch (error) {
-      listener.crashed(error);
-    }
-  };
   const durable: NodeOptions["listener"]["durable"] = (...of) => {
     if (!isElsewhere) listener.durable(...of);
   };
   const methods = new Map<PropertyKey, unknown>();
   const watching: Partial<OwnStore> = {
     commit: async (...args) => {
-      const answered = used.asks(life, "commit");
       const later = laterFact(args[1]);
       if (later !== undefined) listener.crashed(new Violation(`${machine.name} ${later}`));
       const outcome = await store.commit(...args);
       if (outcome.kind === "committed") {
-        // What was there already was written before.
-        const same = args[1].flatMap((change) =>
-          change.kind === "update" && change.after === change.before.object ? change.before : [],
-        );
-        check(() => answered?.(same.map(recordOf), same.length < args[1].length));
         durable(
           region,
           args[1].map(({ after }) => after),
@@ -56,9 +41,7 @@ export function watched(
       return outcome;
     },
     read: async (...args) => {
-      const answered = used.asks(life, "read");
       const found = await store.read(...args);
-      check(() => answered?.(found.flatMap((stored) => stored ?? []).map(recordOf)));
       listener.read(region, args[1]);
       // Everything that it answers is covered.
       durable(
@@ -74,20 +57,10 @@ export function watched(
     },
     requestResync: () => listener.inner.catchUps.resyncs(node, () => store.requestResync()),
     find: async (...args) => {
-      const answered = used.asks(life, "read");
       const page = await store.find(...args);
-      check(() => answered?.(page.objects.map(recordOf)));
       listener.searched(region);
       listener.used(node);
       return page;
-    },
-    reserve: async (...args) => {
-      const answered = used.asks(life, "commit");
-      const outcome = await store.reserve(...args);
-      if (outcome.kind !== "reserved") return outcome;
-      const [of, ids, operation] = args;
-      check(() => answered?.(ids.map((id) => ({ key: holdKey(of, id), value: operation }))));
-      return outcome;
     },
   };
   return new Proxy(store, {

@@ -1,19 +1,22 @@
-import {
-  type Change,
-  type Event,
-  type ManagedObject,
-  readKekRecord,
-  systemInstance,
-} from "@holdfast/engine";
+import type { Change, Event, ManagedObject } from "@holdfast/engine";
 import type { DeletionStep } from "../../packages/server/src/management/instances/deletion.ts";
 import { Acknowledgements } from "./acknowledgements.ts";
 import { Archive } from "./archive.ts";
 import { Checker, type Observation, Violation } from "./checker.ts";
-import { actions, ask, changesInBatches, instance, type Reply, type Wish } from "./client.ts";
+import {
+  actions,
+  ask,
+  changesInBatches,
+  instance,
+  type Reply,
+  type Wish,
+  wishText,
+} from "./client.ts";
 import type { Dates } from "./end-checks.ts";
 import { type Flaw, type Flaws, flawsOf } from "./flaws.ts";
 import { FormatChecker } from "./format-checker.ts";
 import { InnerChecks } from "./inner-checks.ts";
+import { requireWhole } from "./kek-checker.ts";
 import { Durability } from "./ledger.ts";
 import { LevelChecker } from "./level-checker.ts";
 import { lookAt, requiredFormat } from "./look.ts";
@@ -349,15 +352,6 @@ export class World implements NodeListener {
     return found;
   }
 
-  /** A key-encryption key seals only once every region has wrapped it; one that is retired need not. */
-  requireWhole(kekId: string | undefined): void {
-    if (kekId === undefined || this.checker.excusesAlone) return;
-    const copies = this.groups.map(({ primary }) => lookAt(primary, systemInstance, kekId)?.object);
-    const wraps = copies.map((copy) => copy && readKekRecord(copy)?.kek.wraps);
-    if (wraps.some((each) => each?.length === regionNames.length)) return;
-    throw new Violation(`key-encryption key ${kekId} seals, and not every region has wrapped it`);
-  }
-
   /** A record in a region's named primary now, covered or not. */
   readonly record = (region: string, id: string): ManagedObject | undefined =>
     lookAt(this.group(region).primary, instance, id)?.object;
@@ -383,7 +377,7 @@ export class World implements NodeListener {
     this.#tell(node, wish, reply, askedMs);
     if (reply === undefined) {
       this.#note(node, wish, { id: asked.id, askedMs, store: undefined }, undefined);
-      this.trace.line(node.machine.name, `${describe(wish)} → no answer`);
+      this.trace.line(node.machine.name, `${wishText(wish)} → no answer`);
       return undefined;
     }
     // If several stores were read, it is unknown which of them answered.
@@ -391,7 +385,7 @@ export class World implements NodeListener {
     const seen = { askedMs, store: others.length === 0 ? store : undefined };
     this.trace.line(
       node.machine.name,
-      `${describe(wish)} ${reply.id.slice(0, 8)} → ${JSON.stringify(reply.answer)} (${seen.store})`,
+      `${wishText(wish)} ${reply.id.slice(0, 8)} → ${JSON.stringify(reply.answer)} (${seen.store})`,
     );
     this.#note(node, wish, { id: reply.id, ...seen }, reply);
     const isQuick = this.scheduler.nowMs - askedMs < silentMs;
@@ -469,7 +463,7 @@ export class World implements NodeListener {
   /** What was done for a request counts from now on. */
   #acknowledge(node: SimNode, wish: Wish, { id, made }: Reply, askedMs: number): void {
     for (const { before, after } of made) {
-      if (before === undefined) this.requireWhole(after.material?.kekId);
+      if (before === undefined) requireWhole(this, after.material?.kekId);
       const change = this.#acknowledgements.of(wish, after);
       if (this.#required && !change.shared && !change.lost && !this.checker.mayBeAlone(askedMs)) {
         throw new Violation(
@@ -497,7 +491,3 @@ export class World implements NodeListener {
 
 /** Shorter than vCenter's timeout, since a history is short. */
 const clientTimeoutMs = 6_000;
-
-function describe(wish: Wish): string {
-  return "text" in wish ? `${wish.kind} ${wish.text}` : wish.kind;
-}
