@@ -358,12 +358,24 @@ export function loseStore(world: World, random: Random, copies: Copies): string 
   return `${group.region}: ${runs ? "emptied while it runs" : "empty"}, initialised anew`;
 }
 
-/** What an operator does where a doubt stays for so long: the old copy of the store lacks what only its region had. */
-export function acceptDoubted({ nodes, scheduler }: World, afterMs: number): boolean {
+/**
+ * What an operator does where a doubt of the store, or of one record, stays for so long: the old copy of the store lacks what
+ * only its region had.
+ */
+export function acceptDoubted(world: World, afterMs: number): boolean {
+  const { nodes, scheduler, olderRecords, older } = world;
   if (scheduler.nowMs < afterMs) return false;
-  const doubting = nodes.flatMap(({ own }) => (own?.doubted() === true ? [own] : []));
-  for (const own of doubting) own.accept().catch(() => undefined);
-  return doubting.length > 0;
+  const accept = ({ own }: SimNode, id?: string): void => {
+    own?.accept(id).catch(() => undefined);
+  };
+  const doubting = nodes.filter(({ own }) => own?.doubted() === true);
+  for (const node of doubting) accept(node);
+  const records = [...olderRecords].map((each) => each.split(" "));
+  for (const [region = "", id] of records) {
+    const node = nodes.find((each) => each.region === region && each.own !== undefined);
+    if (node !== undefined && older.has(region)) accept(node, id);
+  }
+  return doubting.length + records.length > 0;
 }
 
 /** By region: copies that an operator may put back. */

@@ -55,6 +55,7 @@ const needsBothStores = new Set([
   "record of the next format",
   "copy that contradicts a record",
   "region lost and retired",
+  "region retired while a node hangs",
   "node with another Redis of its region",
 ]);
 
@@ -104,7 +105,8 @@ function withRare(plan: Omit<Plan, "order">, isFree: boolean): Omit<Plan, "order
   const { seed, replicas, busyMs } = plan;
   const random = new Random(seed + 2 ** 45);
   const name = random.pick(Object.keys(rareFaults));
-  const hasRare = random.chance(rareShare) && isFree;
+  const isPossible = isFree && !(plan.loss !== undefined && needsBothStores.has(name));
+  const hasRare = random.chance(rareShare) && isPossible;
   // A replica that Sentinel promotes acknowledges nothing before the old primary has joined it, so only then it matters.
   const isHang = hasRare && name === "primary replaced while a node hangs";
   const external = (random.chance(externalShare) || isHang) && replicas > 0;

@@ -95,6 +95,8 @@ export class World implements NodeListener {
   damaged = 0;
   /** Regions whose store was replaced by an older copy, and records that were written without a version of their own. */
   readonly older = new Set<string>();
+  /** Region and record of which a node remembers a later state than its store has. */
+  readonly olderRecords = new Set<string>();
   readonly formats: FormatChecker;
   readonly stores: StoresChecker;
   readonly levels = new LevelChecker(this);
@@ -221,6 +223,7 @@ export class World implements NodeListener {
   event(node: string, event: Event): void {
     if (event.type === "regionStores") this.stores.reported(node, event.region, event.stores);
     if (event.type === "olderRecord") {
+      this.olderRecords.add(`${node.charAt(0)} ${event.uniqueIdentifier}`);
       const isOlder = this.older.has(node.charAt(0)) || this.older.has(event.uniqueIdentifier);
       const what = `${node} holds an older record ${event.uniqueIdentifier} against a healthy store`;
       if (!isOlder) this.fail(new Violation(what));

@@ -31,6 +31,9 @@ const promisedAt = 32;
 /** Scripts that repair replace a record as it is found, held or not, and its digest by what its index says. */
 const repairs = "repair";
 
+/** Scripts that write each time: a barrier follows the one, and no number is given twice by the other. */
+const mustWrite = new Set(["marker", "new-epoch"]);
+
 /** Where the epoch of the leader that runs a script is among its arguments. */
 const epochAt: Readonly<Record<string, number>> = {
   "set-cursor": 0,
@@ -66,7 +69,7 @@ export function runByRules(
   const before = new Seen(run);
   const reply = work();
   if (data.changes === changes) {
-    if (run.name === "marker" && isCommitted(reply)) broken("a marker writes nothing");
+    if (mustWrite.has(run.name) && isCommitted(reply)) broken(`${run.name}.lua: it writes nothing`);
     return reply;
   }
   const after = new Seen(run);

@@ -38,9 +38,12 @@ export class MemberConnection implements ServerConnection {
     this.#member.receive(() => this.#next());
   }
 
+  /** What the client has sent before is carried out first, also by a member that is frozen until then. */
   close(): void {
-    this.#open = false;
-    this.#member.forget(this);
+    this.#member.receive(() => {
+      this.#open = false;
+      this.#member.forget(this);
+    });
   }
 
   /** The member closes it. */

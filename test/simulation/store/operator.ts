@@ -43,10 +43,16 @@ export async function initialised(
       }
     }
   };
-  await again(() => initialiseStore({ ...options, ids, recordFormat: format() }));
-  const open = () =>
-    openRedisStore({ ...options, recordFormat: format(), clock, observe: () => undefined });
-  const store = await again(open);
+  const store = await again(async () => {
+    // Again with each try: an old primary that a Sentinel still names may have said that it is a store.
+    await initialiseStore({ ...options, ids, recordFormat: format() });
+    return await openRedisStore({
+      ...options,
+      recordFormat: format(),
+      clock,
+      observe: () => undefined,
+    });
+  });
   await again(() => store.install(instance));
   await store[Symbol.asyncDispose]();
 }

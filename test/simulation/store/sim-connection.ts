@@ -166,7 +166,7 @@ class SimConnection implements StoreConnection {
   destroy(reason: string): void {
     if (!this.open) return;
     this.open = false;
-    this.#server.close();
+    this.#there.send(() => this.#server.close());
     for (const fail of [...this.#failing]) fail(new Error("Connection is closed."));
     this.#end(reason);
   }
