@@ -313,7 +313,7 @@ class History {
     this.#begun.clear();
     const { network, trace, order } = this.#world;
     order?.end();
-    network.rules = { ...network.rules, loss: 0, late: 0 };
+    network.calm();
     trace.line("fault", "all healed");
     this.#remain();
     this.#world.recorder?.tell({ kind: "healed" });

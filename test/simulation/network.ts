@@ -1,4 +1,4 @@
-import type { Random } from "./random.ts";
+import { Random } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
 
 /** The behaviour of the network. */
@@ -9,6 +9,11 @@ export interface NetworkRules {
   readonly loss: number;
   /** The probability that a message between regions is much later than others; inside a region it is a tenth. */
   readonly late: number;
+  /**
+   * The probability that a connection between regions ends in place of an answer. If it is given, a node asks the other
+   * region's nodes with all care of the product: the next one when one is silent.
+   */
+  readonly broken?: number;
 }
 
 /** A message that arrived or was lost, for a story. */
@@ -18,6 +23,15 @@ export interface Message {
   readonly kind: string;
   readonly sentMs: number;
   readonly lost: boolean;
+}
+
+/** How many histories have connections that end, and how often these do. */
+const brokenShare = 1 / 8;
+const brokenOften = 0.02;
+
+/** Whether connections between regions end in the history of a seed; of its own numbers, so that other histories stay as they are. */
+export function brokenIn(seed: number): Pick<NetworkRules, "broken"> {
+  return new Random(seed + 2 ** 45).chance(brokenShare) ? { broken: brokenOften } : {};
 }
 
 const retryMs = 400;
@@ -41,6 +55,18 @@ export class Network {
     this.#scheduler = scheduler;
     this.#random = random;
     this.rules = rules;
+  }
+
+  /** From now on no message is lost or late without a cut, and no connection ends. */
+  calm(): void {
+    const { broken, farMs } = this.rules;
+    this.rules = { farMs, loss: 0, late: 0, ...(broken !== undefined && { broken: 0 }) };
+  }
+
+  /** Whether a connection between regions ends now, in place of the answer to a change if `changes`: of these few are sent. */
+  breaks(changes: boolean): boolean {
+    const { broken = 0 } = this.rules;
+    return broken > 0 && this.#random.chance(changes ? 6 * broken : broken);
   }
 
   open(from: string, to: string): boolean {

@@ -122,7 +122,9 @@ export function makeParts(
   const wired = { opened, own, store, peers, ids, keyRing };
   const management = options.managed ? manage(life, node, options, wired) : undefined;
   const parts = { ...wired, observe, clocks, stores, adopt, management, rules };
-  const answering = serviceOf(life, options, { ...parts, own: rules.ownForOthers(own) });
+  const careful = options.network.rules.broken !== undefined;
+  const forOthers = rules.ownForOthers(own, group, careful);
+  const answering = serviceOf(life, options, { ...parts, own: forOthers });
   const service = rules.service(flaws.service(answering, store, peers), group);
   startLeader(life, node, options, parts);
   const locks: Locks = { withLock: (_resource, body) => body() };

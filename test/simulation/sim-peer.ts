@@ -18,6 +18,10 @@ import {
   type StoreUse,
   usesIn,
 } from "@holdfast/regions";
+import type { Answered } from "../../packages/regions/src/peer/client/attempt.ts";
+import { keptUnlessInDoubt, settled } from "../../packages/regions/src/peer/client/remote-store.ts";
+import { CallFailed } from "../../packages/regions/src/peer/status.ts";
+import { askedCarefully, type Outcome } from "./careful-calls.ts";
 import { Violation } from "./checker.ts";
 import type { Life, Machine } from "./machine.ts";
 import type { Network } from "./network.ts";
@@ -52,11 +56,8 @@ export interface SimPeerOptions {
   readonly called?: (call: Call) => void;
 }
 
-/** Why an attempt at one node failed. */
-type Fault =
-  | { readonly kind: "notSent" }
-  | { readonly kind: "unknown" }
-  | { readonly kind: "answered"; readonly error: Refusal };
+/** Requests that must not be made twice, or not late. */
+const changing: ReadonlySet<string> = new Set(["remote commit", "agreed write", "reserve"]);
 
 /** The errors that a node answers, as in the product. */
 type Refusal = StoreUnavailable | KeyRingUnavailable;
@@ -69,7 +70,8 @@ export interface Call {
   readonly asking: string;
 }
 
-type Outcome<Value> = { readonly value: Value } | { readonly fault: Fault };
+const notSent = { fault: { kind: "notSent", reason: "not reached" } } as const;
+const unknown = { fault: { kind: "unknown", reason: "no answer" } } as const;
 
 /** Another region over the simulated network, through any node that answers: like `PeerClient`. */
 export class SimPeer implements Peer {
@@ -93,8 +95,12 @@ export class SimPeer implements Peer {
     this.#next = options.life.machine.random.below(options.nodes.length);
     this.remote = {
       read: (...args) => this.#call(true, ({ remote }) => remote.read(...args), "remote read"),
-      commit: (...args) =>
-        this.#call(false, ({ remote }) => remote.commit(...args), "remote commit"),
+      commit: async (...args) => {
+        const [instance, changes] = args;
+        const work = ({ remote }: PeerStore) => remote.commit(...args);
+        const answered = await this.#called(false, work, "remote commit");
+        return settled(answered, changes, this.region, (ids) => this.remote.read(instance, ids));
+      },
       markServed: (...args) =>
         this.#call(false, ({ remote }) => remote.markServed(...args)).catch(() => false),
       find: (...args) => this.#call(true, ({ remote }) => remote.find(...args), "find"),
@@ -161,21 +167,22 @@ export class SimPeer implements Peer {
     return this.#call(true, (peer) => peer.records(partition, ids));
   }
 
-  reserve(...given: Parameters<Peer["reserve"]>) {
-    return this.#call(true, (peer) => peer.reserve(...given), "reserve");
+  async reserve(...given: Parameters<Peer["reserve"]>) {
+    const [instance, ids, operation] = given;
+    const answered = await this.#called(true, (peer) => peer.reserve(...given), "reserve");
+    const release = () => this.release(instance, operation);
+    return keptUnlessInDoubt(answered, { ids, operation }, release);
   }
 
-  write(
+  async write(
     instance: string,
     changes: readonly Change[],
     audit: readonly AuditEvent[],
     operation: string,
   ) {
-    return this.#call(
-      false,
-      (peer) => peer.write(instance, changes, audit, operation),
-      "agreed write",
-    );
+    const work = (peer: PeerStore) => peer.write(instance, changes, audit, operation);
+    const answered = await this.#called(false, work, "agreed write");
+    return settled(answered, changes, this.region, (ids) => this.fetch(instance, ids));
   }
 
   release(instance: string, operation: string) {
@@ -195,8 +202,36 @@ export class SimPeer implements Peer {
     work: (peer: PeerStore) => Promise<Value>,
     kind?: string,
   ): Promise<Value> {
+    return (await this.#called(again, work, kind)).result;
+  }
+
+  /** An answer, and whether another node may have done it too. */
+  async #called<Value>(
+    again: boolean,
+    work: (peer: PeerStore) => Promise<Value>,
+    kind?: string,
+  ): Promise<Answered<Value>> {
     if (this.#retired) throw this.#unreachable();
-    return await this.#ask(again, work, kind);
+    if (this.#options.network.rules.broken !== undefined) return this.#askCarefully(work, kind);
+    return { result: await this.#ask(again, work, kind), doubt: false };
+  }
+
+  /** Asks as the product does. */
+  async #askCarefully<Value>(
+    work: (peer: PeerStore) => Promise<Value>,
+    kind?: string,
+  ): Promise<Answered<Value>> {
+    const { life, nodes } = this.#options;
+    const order = nodes.map((_, turn) => (this.#next + turn) % nodes.length);
+    const attempt = (at: number) => this.#attempt(at, work, kind);
+    try {
+      const { result, doubt } = await askedCarefully({ life, order, attempt });
+      this.#next = result.at;
+      return { result: result.value, doubt };
+    } catch (error) {
+      if (!(error instanceof CallFailed)) throw error;
+      throw error.fault.kind === "answered" ? error.fault.error : this.#unreachable();
+    }
   }
 
   /** Tries one node after another; `again` means that two nodes may carry it out without harm. `kind` is for a story. */
@@ -233,21 +268,22 @@ export class SimPeer implements Peer {
     };
     return life.wait((resolve) => {
       if (node === undefined) {
-        resolve({ fault: { kind: "notSent" } });
+        resolve(notSent);
         return;
       }
       const to = node.machine.name;
-      const callOff = life.after(attemptMs, () => resolve({ fault: { kind: "unknown" } }));
+      const callOff = life.after(attemptMs, () => resolve(unknown));
       const back = (outcome: Outcome<Value>): void => {
         if ("value" in outcome) tell("answer");
+        const ends = kind !== undefined && network.breaks(changing.has(kind));
         network.send(to, from, () => {
           callOff();
-          resolve(outcome);
+          resolve(ends ? unknown : outcome);
         });
       };
       const come = (): void => {
         const { life: there } = node.machine;
-        if (there === undefined) back({ fault: { kind: "notSent" } });
+        if (there === undefined) back(notSent);
         else there.run(() => this.#serve(node.service, work, back));
       };
       tell("request");
@@ -261,7 +297,7 @@ export class SimPeer implements Peer {
     back: (outcome: Outcome<Value>) => void,
   ): void {
     if (service === undefined) {
-      back({ fault: { kind: "notSent" } });
+      back(notSent);
       return;
     }
     work(service).then(

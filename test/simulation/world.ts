@@ -21,7 +21,7 @@ import { Durability } from "./ledger.ts";
 import { LevelChecker } from "./level-checker.ts";
 import { lookAt, requiredFormat } from "./look.ts";
 import { Machine } from "./machine.ts";
-import { Network } from "./network.ts";
+import { brokenIn, Network } from "./network.ts";
 import { type NodeListener, SimNode } from "./node.ts";
 import { OperationLog } from "./operation-log.ts";
 import { operatorOf } from "./operator.ts";
@@ -120,7 +120,7 @@ export class World implements NodeListener {
     this.random = new Random(seed);
     const { scheduler } = this;
     this.trace = new Trace(() => scheduler.nowMs);
-    const rules = { farMs, loss: 0, late: 0.01 };
+    const rules = { farMs, loss: 0, late: 0.01, ...brokenIn(seed) };
     this.network = new Network(scheduler, this.random.fork(), rules);
     const { network } = this;
     const flaws = flawsOf(flaw);

@@ -255,7 +255,7 @@ export const servingFaults: readonly PlantedFault[] = [
   {
     name: "doubtful-reservation-counts",
     kind: "protocol",
-    file: `${regions}/peer/client/peer-client.ts`,
+    file: `${regions}/peer/client/remote-store.ts`,
     find: 'if (result.kind === "held" || !doubt) return result;',
     replace: 'if (result.kind === "held" || operation !== "") return result;',
     rule: "a reservation that another node may make again later is given back",

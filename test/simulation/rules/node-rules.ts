@@ -14,6 +14,7 @@ import { CursorRules } from "./cursor-rules.ts";
 import { FullRules } from "./full-rules.ts";
 import { givenEars } from "./given-rules.ts";
 import { LevelRules } from "./level-rules.ts";
+import { operationEars } from "./operation-rules.ts";
 import { joinedEars, overheard } from "./overheard.ts";
 import { ReadRules } from "./read-rules.ts";
 import { ServiceRules } from "./service-rules.ts";
@@ -54,9 +55,10 @@ export class NodeRules {
     );
   }
 
-  /** The own store as it is used for the other region. */
-  ownForOthers(own: OwnStore): OwnStore {
-    return overheard(own, this.#full.own);
+  /** The own store as it is used for the other region, and its Redis; `careful` if that asks with the care of the product. */
+  ownForOthers(own: OwnStore, group: RedisGroup, careful: boolean): OwnStore {
+    const ears = careful ? operationEars(group, this.#broken) : {};
+    return overheard(own, joinedEars(this.#full.own, ears));
   }
 
   /** The own store as a leader uses it to read the other region, and its Redis. */

@@ -33,7 +33,7 @@ import { type PeerClientTimes, peerClientTimes } from "./client-times.ts";
 import { NodeLink } from "./node-link.ts";
 import { PeerAvailability } from "./peer-availability.ts";
 import { PushSender } from "./push-sender.ts";
-import { RemoteStore, settled, slotsOf } from "./remote-store.ts";
+import { keptUnlessInDoubt, RemoteStore, settled, slotsOf } from "./remote-store.ts";
 
 /** A management request may itself call a key manager; the other side ends a call after 15 s. */
 const manageMs = 14_000;
@@ -233,12 +233,8 @@ export class PeerClient implements Peer, AsyncDisposable {
     changes: readonly Change[] = [],
   ): Promise<ReserveOutcome> {
     const asked = { instance, ids, operation, changes };
-    const { result, doubt } = await this.#calls.asked("reserve", asked);
-    if (result.kind === "held" || !doubt) return result;
-    // Another node may reserve again after the leaders have ended the operation, which would then
-    // seem to hold the records.
-    await this.release(instance, operation);
-    return { kind: "held", uniqueIdentifier: ids[0] ?? "", operation };
+    const answered = await this.#calls.asked("reserve", asked);
+    return keptUnlessInDoubt(answered, asked, () => this.release(instance, operation));
   }
 
   async write(

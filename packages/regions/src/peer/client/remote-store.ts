@@ -8,6 +8,7 @@ import {
   type ManagedObject,
   type ObjectStore,
   type OwnStoredObject,
+  type ReserveOutcome,
   recordTag,
   type StoredObject,
   StoreUnavailable,
@@ -48,6 +49,20 @@ export async function settled(
   const made = changes.every(({ after }, at) => copies[at]?.tag === recordTag(after));
   if (made && changes.length > 0) return { kind: "committed", regions: [region] };
   throw new StoreUnavailable("timeout", `whether region ${region} made the change is not known`);
+}
+
+/**
+ * The outcome of a reservation that several nodes may have been asked to make. Where another one may make it again later,
+ * after the leaders have ended the operation, it would then seem to hold the records: it is given back.
+ */
+export async function keptUnlessInDoubt(
+  { result, doubt }: Answered<ReserveOutcome>,
+  { ids, operation }: { readonly ids: readonly string[]; readonly operation: string },
+  release: () => Promise<unknown>,
+): Promise<ReserveOutcome> {
+  if (result.kind === "held" || !doubt) return result;
+  await release();
+  return { kind: "held", uniqueIdentifier: ids[0] ?? "", operation };
 }
 
 /** Another region's store for clients of this one: the same port, over the peer protocol. */
