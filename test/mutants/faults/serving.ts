@@ -149,6 +149,8 @@ export const servingFaults: readonly PlantedFault[] = [
     replace: "[...this.#met.keys()].every(long)) this.#look();",
     rule: "two regions never wait for each other to serve",
     promises: ["A region whose Redis is lost keeps serving"],
+    unseen:
+      "clients ask all the time, and the first request that the other region refuses makes a node continue as in a cut, too",
     tests: [`${regions}/store/regional-damage.test.ts`],
     chaosMinutes: 3,
   },
