@@ -167,7 +167,6 @@ export const protocolFaults: readonly PlantedFault[] = [
     find: "await this.#release(this.#sites.slice(0, at + 1));",
     replace: "await this.#release(this.#sites.slice(0, at));",
     rule: "a region whose answer was lost is released too: it may have reserved",
-    unseen: "the leaders drop the reservation some seconds later, as that of a node that died",
     tests: agreedTests,
   },
   {
