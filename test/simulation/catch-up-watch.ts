@@ -1,6 +1,7 @@
 import type { Levels, OwnStore } from "@holdfast/engine";
 import type { PeerReader } from "@holdfast/regions";
 import { CatchUpChecker } from "./catch-up-checker.ts";
+import { Places } from "./catch-up-places.ts";
 import { Violation } from "./checker.ts";
 import { replaced } from "./flaws.ts";
 import type { SimNode } from "./node.ts";
@@ -10,6 +11,12 @@ import type { World } from "./world.ts";
 export interface Resyncing {
   readonly own: OwnStore;
   readonly readers: readonly PeerReader[];
+}
+
+/** What reads another region's changes. */
+export interface Reading {
+  readonly own: OwnStore;
+  readonly reader: (reader: PeerReader) => PeerReader;
 }
 
 /** Watches how leaders read the other region's changes, and when they call a store level. */
@@ -30,32 +37,37 @@ export class CatchUpWatch {
     return asked;
   }
 
-  /** The own store, as it is used by what reads another region's changes. */
-  reading(node: SimNode, own: OwnStore): OwnStore {
-    /** Partitions whose cursor was read since the store's last outage. */
-    const known = new Set<number>();
-    own.onState(() => known.clear());
-    return replaced(own, {
-      cursor: (...args) => {
-        const cursor = own.cursor(...args);
-        this.#after(cursor, () => known.add(args[0]));
-        return cursor;
-      },
-      setCursor: (...args) => {
-        const [partition, , cursor] = args;
-        const what = `${node.machine.name} saves how far it had read before an outage of its store`;
-        if (!known.has(partition)) this.#world.fail(new Violation(what));
-        const saved = own.setCursor(...args);
-        this.#after(saved, () => this.#checker.saved(node, partition, cursor));
-        return saved;
-      },
-    });
+  /** What reads another region's changes, and the own store for it. */
+  reading(node: SimNode, own: OwnStore): Reading {
+    const places = new Places(node.machine.name);
+    own.onState(() => places.outage());
+    return {
+      own: replaced(own, {
+        cursor: (...args) => {
+          const cursor = own.cursor(...args);
+          this.#after(cursor, (read) => places.read(args[0], read));
+          return cursor;
+        },
+        digests: (partition) => {
+          places.compares(partition);
+          return own.digests(partition);
+        },
+        setCursor: (...args) => {
+          const [partition, , cursor] = args;
+          this.#world.guard(() => places.saves(partition, cursor));
+          const saved = own.setCursor(...args);
+          this.#after(saved, () => this.#checker.saved(node, partition, cursor));
+          return saved;
+        },
+      }),
+      reader: (reader) => this.#reader(node, reader, places),
+    };
   }
 
-  /** What reads another region's changes. */
-  reader(node: SimNode, reader: PeerReader): PeerReader {
+  #reader(node: SimNode, reader: PeerReader, places: Places): PeerReader {
     return replaced(reader, {
       pullAll: (position, context) => {
+        places.pulls(position.replicationId);
         const isDoubted = node.own?.doubted() === true;
         const { losses } = this.#world.group(node.region);
         const pulled = reader.pullAll(position, context);

@@ -314,8 +314,8 @@ function startLeader(
   const { catchUps, reservations } = listener.inner;
   const reading = catchUps.reading(node, read);
   const readers = peers
-    .map((peer) => new PeerReader({ peer, own: reading, timers, observe, ...joins }))
-    .map((reader) => catchUps.reader(node, reader));
+    .map((peer) => new PeerReader({ peer, own: reading.own, timers, observe, ...joins }))
+    .map(reading.reader);
   const resyncing = catchUps.resyncing(node, { own, readers });
   const resolving = reservations.watched(node, { own, peers });
   const formats = replaced(opened, {
