@@ -45,7 +45,7 @@ import {
 import { RotateStorageKey } from "../../packages/server/src/roots/storage-key-rotation.ts";
 import { type ClientParts, delayOfKey, instance } from "./client.ts";
 import { replaced } from "./flaws.ts";
-import type { Life } from "./machine.ts";
+import type { Life, Machine } from "./machine.ts";
 import type { NodeOptions, SimNode } from "./node.ts";
 import { manage, type NodeManagement } from "./node-management.ts";
 import { NodeRules } from "./rules/node-rules.ts";
@@ -82,11 +82,7 @@ export function makeParts(
   const { region, flaws, listener, machine } = options;
   const { timers } = life;
   const { group } = node.running;
-  const random = machine.random.fork();
-  const ids: Ids = {
-    uuid: () => random.uuid(),
-    randomBytes: (length) => random.bytes(length),
-  };
+  const ids = idsOf(machine);
   const observe = (event: Event): void => listener.event(machine.name, event);
   const own = flaws.own(
     watched(checkedUse(opened, life, node, options), life, node, options),
@@ -157,6 +153,11 @@ export function makeParts(
     undoes: options.undoes,
   };
   return { own: opened, store, service, client, management };
+}
+
+function idsOf(machine: Machine): Ids {
+  const random = machine.random.fork();
+  return { uuid: () => random.uuid(), randomBytes: (length) => random.bytes(length) };
 }
 
 function linkTo(

@@ -107,8 +107,9 @@ export const dutyFaults: readonly PlantedFault[] = [
     find: "if (theirs.some((page) => page.replicationId !== replicationId)) return undefined;",
     replace: 'if (theirs.some((page) => page.replicationId === "")) return undefined;',
     rule: "leaves that another process numbered are not compared",
+    unseen:
+      "a fail-over keeps everything that the position covers, with its numbers, and the next pull sees the other process and compares digests",
     tests: readerTests,
-    simulated: true,
   },
   {
     name: "tail-without-tags",
@@ -172,8 +173,9 @@ export const dutyFaults: readonly PlantedFault[] = [
     replace: "",
     rule: "after an outage only the own store knows what it has",
     promises: ["An empty store fills itself from the other region"],
+    unseen:
+      "a store that loses data ends the lease of each node, and the end of a lease makes the leader's reader forget as well",
     tests: readerTests,
-    simulated: true,
     chaosMinutes: 3,
   },
   {
