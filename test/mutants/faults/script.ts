@@ -196,6 +196,7 @@ export const scriptFaults: readonly PlantedFault[] = [
     find: "if holder == operation and of == instance then",
     replace: "if holder == operation or of == operation then",
     rule: "an operation's reservations in another instance stay",
+    unseen: "an operation holds records of one instance",
     tests,
   },
   {
@@ -225,6 +226,7 @@ export const scriptFaults: readonly PlantedFault[] = [
     find: "if tonumber(ARGV[3]) > reached then",
     replace: "if tonumber(ARGV[3]) ~= reached then",
     rule: "the level of a store never decreases",
+    unseen: "a leader sets levels in their order, and one that was deposed sets none",
     tests,
   },
   {
@@ -273,6 +275,7 @@ export const scriptFaults: readonly PlantedFault[] = [
     find: "#!lua flags=allow-oom",
     replace: "#!lua",
     rule: "a full Redis still answers reads",
+    unseen: "a node does not start with a script whose flags are not those of its row",
     promises: ["A full Redis refuses changes that may grow"],
     tests: [scriptsTest, state],
   },
@@ -283,6 +286,7 @@ export const scriptFaults: readonly PlantedFault[] = [
     find: "#!lua flags=allow-oom",
     replace: "#!lua",
     rule: "freeing and fencing never need memory",
+    unseen: "a node does not start with a script whose flags are not those of its row",
     promises: ["A full Redis refuses changes that may grow"],
     tests: [scriptsTest, state],
   },

@@ -19,6 +19,8 @@ export const sessionFaults: readonly PlantedFault[] = [
     find: "      connection: number,\n      began,",
     replace: "      connection: number,\n      began: began && lease.now(),",
     rule: "a lease counts from the beginning of its barrier",
+    unseen:
+      "a node hears the end of its lease before it takes a barrier's late answer, so its store is not level, and it asks the other region",
     promises: ["A primary that was frozen and replaced"],
     tests: [failOver, barrier],
   },
@@ -107,6 +109,7 @@ export const sessionFaults: readonly PlantedFault[] = [
     find: '    this.#sessions.assert(session, "read");\n    if (head?.storeId === session.storeId) return;',
     replace: "    if (head?.storeId === session.storeId) return;",
     rule: "an answer that comes after the lease has ended is not used",
+    unseen: "what was asked for within the lease may be answered as of then",
     promises: ["A primary that was frozen and replaced"],
     tests: [failOver, "test/cluster/redis-failover.test.ts"],
     chaosMinutes: 3,
@@ -130,6 +133,7 @@ export const sessionFaults: readonly PlantedFault[] = [
     replace:
       "if (began !== undefined && storeId === undefined) throw otherStore(address, began, storeId);",
     rule: "a running node stays with the store that it began with",
+    unseen: "a node of two regions takes another store, since the other region has the data",
     promises: ['"Not found" is never answered for an acknowledged object'],
     tests: [state],
     chaosMinutes: 3,
@@ -160,6 +164,7 @@ export const sessionFaults: readonly PlantedFault[] = [
     find: "return this.#lease.holder?.runId === runId && permits(this.state(), need);",
     replace: 'return runId !== "" && permits(this.state(), need);',
     rule: "a lease belongs to one process",
+    unseen: "a session's connections end with it, so that another process answers nothing",
     tests: [`${session}/lease-keeper.test.ts`, failOver],
   },
   {
@@ -169,6 +174,7 @@ export const sessionFaults: readonly PlantedFault[] = [
     find: "    this.#hear();\n    this.#lease = step(this.#lease, event);",
     replace: "    this.#lease = step(this.#lease, event);",
     rule: "every lapse is heard, even one that ends at once",
+    unseen: "a timer hears each lapse that lasts longer than a millisecond",
     tests: [`${session}/lease-keeper.test.ts`],
     chaosMinutes: 3,
   },
@@ -189,6 +195,7 @@ export const sessionFaults: readonly PlantedFault[] = [
     find: "return event.connection === lease.holder?.connection ? won(lease, event) : lease;",
     replace: "return lease.holder !== undefined ? won(lease, event) : lease;",
     rule: "a barrier of an earlier connection gives no lease",
+    unseen: "a barrier gets no answer once its connection is lost",
     tests: leaseTests,
   },
   {
@@ -198,6 +205,7 @@ export const sessionFaults: readonly PlantedFault[] = [
     find: "        holder: event.holder,\n        full: undefined,",
     replace: "        holder: event.holder,\n        full: lease.full,",
     rule: "a lease ends with the connection that won it",
+    unseen: "the end of a connection ends its lease before the next one is opened",
     tests: leaseTests,
   },
   {
@@ -207,6 +215,8 @@ export const sessionFaults: readonly PlantedFault[] = [
     find: "const majority = Math.floor(sentinels / 2) + 1;",
     replace: "const majority = Math.floor(sentinels / 2);",
     rule: "reads need a majority of the Sentinels that heard this primary",
+    unseen:
+      "the new primary acknowledges nothing before the old one has joined it, since that counts among its replicas",
     tests: leaseTests,
   },
   {
@@ -216,6 +226,8 @@ export const sessionFaults: readonly PlantedFault[] = [
     find: ".filter((hearing) => hearing.address === lease.holder?.address)",
     replace: '.filter((hearing) => hearing.address !== "")',
     rule: "only Sentinels that name this primary count",
+    unseen:
+      "the new primary acknowledges nothing before the old one has joined it, since that counts among its replicas",
     tests: leaseTests,
   },
   {
@@ -480,6 +492,16 @@ export const sessionFaults: readonly PlantedFault[] = [
     replace: "void Promise.all(covers);",
     rule: "change numbers that a fail-over could take back are not answered",
     tests: ["test/cluster/redis-own-faults.test.ts"],
+  },
+  {
+    name: "named-number-counts-as-covered",
+    kind: "protocol",
+    file: `${redis}/objects/changes.ts`,
+    find: "const covered = Math.min(page.upTo, page.last);",
+    replace: "const covered = Math.max(page.upTo, page.last);",
+    rule: "a number that another region names does not make later changes count as covered",
+    promises: ["Nothing is answered that a fail-over could take back"],
+    tests: ["test/cluster/redis-state.test.ts"],
   },
   {
     name: "epoch-of-another-store",
