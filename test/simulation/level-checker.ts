@@ -6,7 +6,7 @@ import { bytesOf } from "./look.ts";
 import type { SimNode } from "./node.ts";
 import type { World } from "./world.ts";
 
-/** By then a node has noticed that its store was emptied while it runs: with the next marker. */
+/** By then a node has noticed that its store was lost: with the next marker, if the processes run on. */
 const noticedMs = 1_000;
 
 /** Checks that a node which serves from its region's store as a level one finds everything there. */
@@ -60,7 +60,7 @@ export class LevelChecker {
   #lacks(region: string, change: Acknowledged): boolean {
     const world = this.#world;
     const { checker, damaged, isSettled, scheduler } = world;
-    if (scheduler.nowMs - world.group(region).flushedMs < noticedMs) return false;
+    if (scheduler.nowMs - world.group(region).lostMs < noticedMs) return false;
     // Without one region, or with two stores of one, a store cannot have everything.
     if (change.lost || isSettled || damaged > 0 || checker.excusesAlone) return false;
     const found = world.record(region, change.id);

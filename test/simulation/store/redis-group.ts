@@ -52,8 +52,8 @@ export class RedisGroup {
   /** How often all data was lost or replaced by an old copy: data of only this store may be gone. */
   losses = 0;
   promotions = 0;
-  /** When an operator deleted all data while the processes ran. */
-  flushedMs = Number.NEGATIVE_INFINITY;
+  /** When its data were last lost or replaced. */
+  lostMs = Number.NEGATIVE_INFINITY;
   /** Told of each promotion. */
   promoted: ((name: string) => void) | undefined;
 
@@ -152,6 +152,7 @@ export class RedisGroup {
   /** Restarts all members with other data: an operator's old copy, or none. */
   replaceData(copy: Copy): void {
     this.losses += 1;
+    this.lostMs = this.#scheduler.nowMs;
     const primary = this.#primary;
     for (const member of this.members) if (member.state !== "down") member.kill(false);
     primary.restore(copy);
@@ -165,7 +166,7 @@ export class RedisGroup {
   /** An operator deletes all data while the processes run. */
   flush(): void {
     this.losses += 1;
-    this.flushedMs = this.#scheduler.nowMs;
+    this.lostMs = this.#scheduler.nowMs;
     const { redis } = this.#primary;
     this.#primary.execute(redis.connect(), ["FLUSHALL"]);
   }
