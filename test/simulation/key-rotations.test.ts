@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { longMs } from "./first-failure.ts";
 import { runHistory } from "./history.ts";
 
-const histories = 30;
+const histories = 40;
 const begun = / storage key: \d+$/;
 
 test(

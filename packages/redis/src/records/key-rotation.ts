@@ -36,7 +36,7 @@ import {
   readKeyEntries,
   writeKeyEntry,
 } from "../storage-keys/key-entry.ts";
-import { isLinked, writeKeyNote } from "../storage-keys/key-note.ts";
+import { isLinked, stepInNote, writeKeyNote } from "../storage-keys/key-note.ts";
 import { keyFailure, openStorageKey } from "../storage-keys/key-opening.ts";
 import {
   deriveStorageKey,
@@ -144,7 +144,9 @@ export class KeyRotation {
       return await connection.call("hgetall", sysKeys.keys);
     });
     const found = readKeyEntries(answer, storeId);
-    if (found.note !== keys.note(storeId)) return undefined;
+    // Another order may have begun one meanwhile, which this node follows already.
+    const isOther = found.note !== keys.note(storeId) || (stepInNote(found.note) ?? step) !== step;
+    if (isOther) return undefined;
     await refuseOtherRoot(
       root,
       found.entries.find((one) => one.number === before.number),
