@@ -17,6 +17,16 @@ function stepOf(what: string): string {
   return `at the next ${part === "answer" ? "answer to" : "request of"} "${kind}" between them`;
 }
 
+function listOf(places: readonly string[]): string {
+  const names = places.map(placeName);
+  return `${names.slice(0, -1).join(", ")} and ${names.at(-1)}`;
+}
+
+function hanging(what: string): string {
+  const [primary = "", node = ""] = what.split(", ");
+  return `${placeName(node)} is about to hang while ${placeName(primary)} has not answered its barrier`;
+}
+
 /** One row for each fault of `faults.ts`, and for each order of `order.ts`. */
 export const faultTellings: Readonly<Record<string, FaultTelling>> = {
   "cut between the regions": {
@@ -73,6 +83,21 @@ export const faultTellings: Readonly<Record<string, FaultTelling>> = {
       `${what.split("+").map(placeName).join(" and ")} are cut off from the rest of their region`,
     why: "Two primaries may run at once; only the one that has its replicas may acknowledge.",
     ends: (what) => `${what.split("+").map(placeName).join(" and ")} are back`,
+  },
+  "primary cut off with a node and a Sentinel": {
+    begins: (what) => `${listOf(what.split("+"))} are cut off from the rest of their region`,
+    why: "One Sentinel still names the old primary, and a node reaches both: that is no majority.",
+    ends: (what) => `${listOf(what.split("+"))} are back`,
+  },
+  "primary replaced while a node hangs": {
+    begins: (what) => `${hanging(what)}, and both are about to be cut off from the rest`,
+    why: "When it wakes up, it gets the answer to a barrier from before: that must not let it use the old primary.",
+    ends: (what) => `${listOf(what.split(", "))} are back`,
+  },
+  "region retired while a node hangs": {
+    begins: (what) => `${hanging(what)}, and the other region is about to be lost and retired`,
+    why: "When it wakes up, it sends changes that were decided before the retirement: the store must refuse them.",
+    ends: () => "the node runs again, and the lost region is found again",
   },
   "old primary that a Sentinel still names": {
     begins: (what) =>

@@ -36,7 +36,7 @@ export function stateName(rank: number): string {
 export function placeName(place: string): string {
   const redis = /^(\w):redis(\d+)$/.exec(place);
   if (redis !== null) return `Redis ${Number(redis[2]) + 1} of region ${redis[1]}`;
-  if (/^\w:sentinel$/.test(place)) return `Sentinel of region ${place[0]}`;
+  if (/^\w:sentinel\d*$/.test(place)) return `Sentinel of region ${place[0]}`;
   return /^\w\d$/.test(place) ? `node ${place}` : `region ${place}`;
 }
 
