@@ -17,6 +17,7 @@ import { revocationFaults } from "./faults/revocation.ts";
 import { scriptFaults } from "./faults/script.ts";
 import { servingFaults } from "./faults/serving.ts";
 import { sessionFaults } from "./faults/session.ts";
+import { storageKeyFaults } from "./faults/storage-keys.ts";
 import { valueFaults } from "./faults/values.ts";
 
 /** Every fault that is planted. */
@@ -25,6 +26,7 @@ export const faults: readonly PlantedFault[] = [
   ...servingFaults,
   ...joinFaults,
   ...sessionFaults,
+  ...storageKeyFaults,
   ...memoryFaults,
   ...scriptFaults,
   ...valueFaults,

@@ -1,10 +1,10 @@
 /** What hears of a call: its arguments, and then its result or its error. */
-export type Ear<Method> = Method extends (...args: infer Args) => Promise<infer Result>
+type Ear<Method> = Method extends (...args: infer Args) => Promise<infer Result>
   ? (...args: Args) => Answers<Result> | undefined
   : never;
 
 /** What hears how a call ended. */
-export interface Answers<Result> {
+interface Answers<Result> {
   readonly answered?: (result: Result) => void;
   readonly failed?: (error: unknown) => void;
 }
