@@ -2,18 +2,25 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { sampleObject } from "../testing/conformance/managed-object-conformance.ts";
 import {
+  deactivatedDirectly,
+  delayedAnew,
+  destroyed,
+  destroyedFinally,
   due,
   dueSurely,
   hasPassed,
+  isDestroyed,
   type LifecycleEvent,
+  pendingDestruction,
   requireState,
+  restored,
   revokeEvent,
   type State,
   stateOf,
   stateValues,
   transition,
 } from "./lifecycle.ts";
-import type { Facts } from "./record.ts";
+import type { Destruction, Facts } from "./record.ts";
 
 const seed = 20260104;
 const at = (time: number) => ({ time, region: "a" });
@@ -30,6 +37,10 @@ const examples: Readonly<Record<State, Facts>> = {
   DestroyedCompromised: { compromised: at(2), destroyed: at(3) },
 };
 
+/** A destruction with a delay from 10 to 110. */
+const pending = { ...at(10), state: "pending", until: 110, us: 10_000_000 } as const;
+const takenBack = { ...at(15), state: "restored", until: 110, us: 15_000_000 } as const;
+
 describe("stateOf", () => {
   test.each<[Facts, State]>([
     [{}, "PreActive"],
@@ -42,6 +53,10 @@ describe("stateOf", () => {
     [{ destroyed: at(1) }, "Destroyed"],
     [{ activated: at(1), deactivated: at(2), destroyed: at(3) }, "Destroyed"],
     [{ destroyed: at(1), compromised: at(2) }, "DestroyedCompromised"],
+    [{ activated: at(1), destruction: pending }, "Destroyed"],
+    [{ compromised: at(1), destruction: pending }, "DestroyedCompromised"],
+    [{ activated: at(1), destruction: takenBack }, "Active"],
+    [{ destroyed: at(1), destruction: takenBack }, "Destroyed"],
   ])("%j is %s", (facts, state) => {
     expect(stateOf(facts)).toBe(state);
   });
@@ -172,6 +187,7 @@ describe("due", () => {
     ],
     ["a compromised object", { compromised: at(5) }, 99, { compromised: at(5) }],
     ["a destroyed object", { destroyed: at(5) }, 99, { destroyed: at(5) }],
+    ["one that may be restored", { destruction: pending }, 99, { destruction: pending }],
   ])("gives the expected facts: %s", (_name, facts, now, expected) => {
     const result = due(facts, planned, now, "b");
     expect(result).toEqual(expected);
@@ -220,6 +236,23 @@ describe("a copy that is offered for a damaged record", () => {
     if (fits[last].includes(of)) expect(require).not.toThrow();
     else expect(require).toThrow(expect.objectContaining({ failure: "corrupt" }));
   });
+
+  test.each<[string, State, Facts, boolean]>([
+    ["one that may be restored is Destroyed", "Destroyed", { destruction: pending }, true],
+    ["a Destroyed one may be restored since", "Destroyed", { destruction: takenBack }, true],
+    [
+      "a restore takes no compromise back",
+      "DestroyedCompromised",
+      { compromised: at(2), destruction: takenBack },
+      true,
+    ],
+    ["... so it must be there", "DestroyedCompromised", { destruction: takenBack }, false],
+    ["a destruction stands for no other fact", "Active", { destruction: pending }, false],
+  ])("with a delay: %s", (_rule, last, facts, isTaken) => {
+    const require = () => requireState({ ...sampleObject("instance", "id"), facts }, last);
+    if (isTaken) expect(require).not.toThrow();
+    else expect(require).toThrow(expect.objectContaining({ failure: "corrupt" }));
+  });
 });
 
 test.each([
@@ -240,4 +273,195 @@ test.each([
   [9, true],
 ])("hasPassed(%s) at 10 is %s", (date, expected) => {
   expect(hasPassed(date, 10)).toBe(expected);
+});
+
+describe("destroyed", () => {
+  const now = { time: 20, region: "b", us: 20_000_000 };
+  const fact = { time: 20, region: "b" };
+  const until120 = { ...fact, state: "pending", until: 120, us: 20_000_000 } as const;
+  const { Active, Deactivated, Compromised, Destroyed } = examples;
+  const atOnce = { delaySeconds: 0, hasState: true };
+  const later = { delaySeconds: 100, hasState: true };
+  const stateless = { delaySeconds: 0, hasState: false };
+  const statelessLater = { delaySeconds: 100, hasState: false };
+
+  type How = Parameters<typeof destroyed>[2];
+  test.each<[string, Facts, How, Facts]>([
+    ["without a delay it is final at once", {}, atOnce, { destroyed: fact }],
+    ["with a delay it may be restored until that is over", {}, later, { destruction: until120 }],
+    ["it adds to what is known", Deactivated, later, { ...Deactivated, destruction: until120 }],
+    [
+      "a compromised object stays so",
+      Compromised,
+      later,
+      { ...Compromised, destruction: until120 },
+    ],
+    [
+      "facts do not stop it where there is no State",
+      Active,
+      stateless,
+      { ...Active, destroyed: fact },
+    ],
+    ["... with a delay too", Active, statelessLater, { ...Active, destruction: until120 }],
+    [
+      "a restored object is destroyed again",
+      { destruction: takenBack },
+      later,
+      { destruction: until120 },
+    ],
+    [
+      "it is the later write, although the clock of the restore was ahead",
+      { destruction: { ...takenBack, us: 30_000_000 } },
+      later,
+      { destruction: { ...until120, us: 30_000_001 } },
+    ],
+    [
+      "a restored object is destroyed for good",
+      { destruction: takenBack },
+      atOnce,
+      { destruction: takenBack, destroyed: fact },
+    ],
+  ])("%s", (_rule, before, how, facts) => {
+    const state = stateOf(facts);
+    expect(destroyed(before, now, how)).toEqual({ kind: "changed", state, facts });
+  });
+
+  test.each<[string, Facts, How]>([
+    ["an Active object", Active, atOnce],
+    ["an Active object, with a delay", Active, later],
+    ["one that is destroyed for good", Destroyed, atOnce],
+    ["one that is destroyed for good, with a delay", Destroyed, later],
+    ["one without a State that is destroyed for good", Destroyed, stateless],
+    ["one that may be restored", { destruction: pending }, later],
+    ["one that may be restored, without a delay", { destruction: pending }, atOnce],
+    ["one without a State that may be restored", { destruction: pending }, statelessLater],
+  ])("refuses %s", (_what, facts, how) => {
+    expect(destroyed(facts, now, how)).toEqual({ kind: "refused", state: stateOf(facts) });
+  });
+});
+
+describe("a destruction with a delay", () => {
+  const compromised = at(12);
+  /** What is destroyed for good keeps its destruction with a delay. */
+  const final: Facts = { destroyed: at(10), destruction: pending };
+
+  test.each<[string, Facts, boolean, Destruction | undefined]>([
+    ["nothing is", {}, false, undefined],
+    ["a pending one is for clients, and is not final", { destruction: pending }, true, pending],
+    ["a restored object is not", { destruction: takenBack }, false, undefined],
+    ["what has no delay is for good", { destroyed: at(10) }, true, undefined],
+    ["what had a delay is for good afterwards", final, true, undefined],
+    [
+      "no restore takes back what is for good",
+      { destroyed: at(10), destruction: takenBack },
+      true,
+      undefined,
+    ],
+  ])("is destroyed: %s", (_rule, facts, isSo, open) => {
+    expect(isDestroyed(facts)).toBe(isSo);
+    expect(pendingDestruction(facts)).toBe(open);
+  });
+
+  test.each<[string, Facts, number, Facts | "same"]>([
+    ["it says when and where", { destruction: pending }, 15_000_000, { destruction: takenBack }],
+    [
+      "it is the later write, although the clock of Destroy was ahead",
+      { destruction: pending },
+      9_000_000,
+      { destruction: { ...takenBack, us: 10_000_001 } },
+    ],
+    [
+      "... or the same",
+      { destruction: pending },
+      10_000_000,
+      { destruction: { ...takenBack, us: 10_000_001 } },
+    ],
+    [
+      "a compromise meanwhile stays",
+      { compromised, destruction: pending },
+      15_000_000,
+      { compromised, destruction: takenBack },
+    ],
+    ["what was never destroyed stays", {}, 15_000_000, "same"],
+    ["what is restored stays", { destruction: takenBack }, 16_000_000, "same"],
+    ["what is destroyed for good stays", final, 15_000_000, "same"],
+  ])("restored: %s", (_rule, facts, us, expected) => {
+    const result = restored(facts, { ...at(15), us });
+    if (expected === "same") expect(result).toBe(facts);
+    else expect(result).toEqual(expected);
+  });
+
+  test.each<[string, Facts, number, Facts | "same"]>([
+    ["not a second before the delay is over", { destruction: pending }, 109, "same"],
+    ["with the date and region of Destroy", { destruction: pending }, 110, final],
+    ["whenever that is seen", { destruction: pending }, 999, final],
+    [
+      "a compromise meanwhile stays",
+      { compromised, destruction: pending },
+      110,
+      { compromised, ...final },
+    ],
+    ["what was never destroyed stays", {}, 999, "same"],
+    ["what is restored stays", { destruction: takenBack }, 999, "same"],
+    ["what is final keeps its first date", { ...final, destroyed: at(3) }, 999, "same"],
+  ])("is made final: %s", (_rule, facts, nowSeconds, expected) => {
+    const result = destroyedFinally(facts, nowSeconds);
+    if (expected === "same") expect(result).toBe(facts);
+    else expect(result).toEqual(expected);
+  });
+
+  const again = (until: number) => ({ destruction: { ...pending, until, us: 10_000_001 } });
+  test.each<[string, Facts, number, Facts | "same"]>([
+    ["after its end it has the whole delay again", { destruction: pending }, 500, again(600)],
+    ["before its end too, with the next stamp", { destruction: pending }, 11, again(111)],
+    [
+      "other facts stay",
+      { compromised, destruction: pending },
+      500,
+      { compromised, ...again(600) },
+    ],
+    ["at the time of Destroy nothing is new", { destruction: pending }, 10, "same"],
+    ["a clock that is behind does not shorten it", { destruction: pending }, 9, "same"],
+    [
+      "one that ends before it began has no delay, and ends in no past",
+      { destruction: { ...pending, until: 5 } },
+      50,
+      again(50),
+    ],
+    ["what was never destroyed stays", {}, 500, "same"],
+    ["what is restored stays", { destruction: takenBack }, 500, "same"],
+    ["what is destroyed for good stays", final, 500, "same"],
+  ])("begins anew: %s", (_rule, facts, nowSeconds, expected) => {
+    const result = delayedAnew(facts, nowSeconds);
+    if (expected === "same") expect(result).toBe(facts);
+    else expect(result).toEqual(expected);
+  });
+});
+
+describe("an object that cannot become Active", () => {
+  const revocation = { ...at(9), reasonCode: 1, message: "over" };
+
+  test.each<[string, Facts]>([
+    ["without an activation", { served: at(1) }],
+    ["a type that had a State before, and was Active", examples.Active],
+    ["once it is restored", { destruction: takenBack }],
+  ])("is deactivated, with its reason: %s", (_rule, facts) => {
+    expect(deactivatedDirectly(facts, revocation)).toEqual({
+      kind: "changed",
+      state: "Deactivated",
+      facts: { ...facts, deactivated: revocation },
+    });
+  });
+
+  test.each<[string, Facts]>([
+    ["a second time", examples.Deactivated],
+    ["after a compromise", examples.Compromised],
+    ["once it is destroyed for good", examples.Destroyed],
+    ["while it may be restored", { destruction: pending }],
+  ])("is not deactivated %s", (_rule, facts) => {
+    expect(deactivatedDirectly(facts, revocation)).toEqual({
+      kind: "refused",
+      state: stateOf(facts),
+    });
+  });
 });
