@@ -29,8 +29,9 @@ function levelled(state: ServingState, request = 1): ServingState {
 }
 
 function served(state: ServingState): string {
-  const { from, writes, through } = serving(state);
-  return `${from}${writes ? " writes" : ""}${through ? " through" : ""}`;
+  const { from, writes, through, doubted } = serving(state);
+  const ways = Object.entries({ writes, through, doubted }).filter(([, is]) => is);
+  return [from, ...ways.map(([way]) => way)].join(" ");
 }
 
 test.each<[string, string, () => ServingState]>([
@@ -60,16 +61,21 @@ test.each<[string, string, () => ServingState]>([
     () => after(full, others("down"), others("unknown")),
   ],
   ["retired", "none", () => after(full, others("absent"), { type: "retired", retired: true })],
-  ["doubted, a region alone", "local", () => after(full, others("absent"), doubt)],
+  ["doubted, a region alone", "local doubted", () => after(full, others("absent"), doubt)],
   ["doubted, others up", "remote writes", () => after(full, others("up"), doubt)],
-  ["doubted, others down", "local", () => after(full, others("down"), doubt)],
-  ["doubted in a cut", "local", () => after(doubt, full, others("down"), others("up"), refused)],
+  ["doubted, others down", "local doubted", () => after(full, others("down"), doubt)],
+  [
+    "doubted in a cut",
+    "local doubted",
+    () => after(doubt, full, others("down"), others("up"), refused),
+  ],
   [
     "doubted, and the others serve again",
     "remote writes",
     () => after(doubt, full, others("up"), refused, { type: "serves" }),
   ],
   ["doubted, nobody met yet", "none", () => after(full, doubt)],
+  ["doubted and short", "local doubted", () => after(short, others("down"), doubt)],
   ["doubted without a lease", "none", () => after(others("absent"), doubt)],
 ])("%s: %s", (_, expected, state) => {
   expect(served(state())).toBe(expected);
@@ -92,6 +98,9 @@ test("an outage begins once: what says the same again changes nothing", () => {
   expect(after(full, short, lapse).outage).toBe(after(full, short).outage);
   expect(serveStep(level, full)).toBe(level);
   expect(serveStep(level, { type: "retired", retired: false })).toBe(level);
+  expect(serveStep(level, { type: "doubt", doubted: false })).toBe(level);
+  const doubted = levelled(serveStep(level, doubt), 2);
+  expect(serveStep(doubted, doubt)).toBe(doubted);
   expect(mustRequestResync(after())).toBe(false);
 });
 
@@ -191,6 +200,9 @@ test("others that refused to serve are not waited for, until they are met again"
   expect(served(serveStep(met, { ...request, lost: 4 }))).toBe("remote writes");
   const unseen = [others("down"), others("unknown")].reduce(serveStep, lacking);
   expect(served(serveStep(unseen, { ...request, lost: 4 }))).toBe("local writes through");
+  // That they serve ends only a doubt: without one, clients stay where they are.
+  const serves = serveStep(lacking, { type: "serves" });
+  expect(served(serveStep(serves, { ...request, lost: 4 }))).toBe("local writes through");
   // Once the store was level, they are asked again.
   expect(served(lost(levelled(asked)))).toBe("remote writes");
   const lapsed = after(full, others("up"), lapse);
@@ -262,7 +274,7 @@ const events: fc.Arbitrary<ServingEvent> = fc.oneof(
 );
 
 function check(state: ServingState, reachedIn: number): void {
-  const { from, writes, through, agrees } = serving(state);
+  const { from, writes, through, agrees, doubted } = serving(state);
   const rules = [
     from !== "local" || state.lease !== "none",
     from !== "local" || !writes || state.lease === "full",
@@ -272,6 +284,7 @@ function check(state: ServingState, reachedIn: number): void {
     from !== "remote" || state.others === "up",
     from === "none" || !state.retired,
     from !== "local" || !state.doubted || !(writes || agrees || through),
+    doubted === (from === "local" && state.doubted),
   ];
   expect(rules).toEqual(rules.map(() => true));
   expect(serveStep(state, { type: "others", others: state.others })).toBe(state);
