@@ -64,7 +64,7 @@ function hanging(
   // On a slow disk, a barrier is under way most of the time.
   primary.fsyncMs = random.between(50, 300);
   const suspended = random.chance(0.7);
-  const hangsMs = random.between(2_500, 6_000);
+  const hangsMs = random.between(2_500, 8_000);
   later(random.between(200, 900), () => {
     machine.freeze(suspended);
     primary.fsyncMs = 0;
