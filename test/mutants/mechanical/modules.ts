@@ -21,7 +21,7 @@ export const mutatedModules: readonly MutatedModule[] = [
   {
     name: "join",
     file: `${regions}/join/join.ts`,
-    tests: [`${regions}/join/join.property.test.ts`],
+    tests: [`${regions}/join/join.property.test.ts`, `${regions}/join/join-seals.test.ts`],
   },
   {
     name: "merge",

@@ -225,6 +225,27 @@ test("no copies have no join, and a conflict stays one", () => {
   expect(outcome?.kind).toBe("conflict");
 });
 
+test("a copy that no region makes is a conflict, the only one or any of several", () => {
+  const wrong = { ...base, uniqueIdentifier: "key" };
+  const conflict = { kind: "conflict", reason: "malformed identifier" };
+  for (const given of [[wrong], [wrong, base], [base, wrong]]) {
+    expect(joinAll(given)).toEqual(conflict);
+  }
+});
+
+test("of two destructions that are alike but for the end of the delay, the later end counts", () => {
+  const ending = (until: number) => {
+    const destruction = { time: 1, region: "a", state: "pending", until, us: 5 } as const;
+    return { ...base, facts: { destruction } };
+  };
+  for (const given of [
+    [ending(8), ending(9)],
+    [ending(9), ending(8)],
+  ]) {
+    expect(joined(...given).facts.destruction?.until).toBe(9);
+  }
+});
+
 /** A change of Object Groups by one of two nodes of a region. */
 const groupChange = fc.record({
   kind: fc.constantFrom("add", "add", "modify", "delete"),
