@@ -26,7 +26,9 @@ export const mutatedModules: readonly MutatedModule[] = [
   {
     name: "merge",
     file: `${regions}/join/merge.ts`,
-    tests: ["merge", "merge-calls", "heal"].map((name) => `${regions}/join/${name}.test.ts`),
+    tests: ["merge", "merge-calls", "merge-proof", "heal"].map(
+      (name) => `${regions}/join/${name}.test.ts`,
+    ),
   },
   {
     name: "agreed",

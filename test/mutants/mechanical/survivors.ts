@@ -65,6 +65,18 @@ export const survivors: readonly Survivor[] = [
     why: "a store names one of the records that it was given; only the compiler needs the check",
   },
   {
+    module: "merge",
+    line: "if (copy === undefined && this.#trusting && looksNew(object)) {",
+    edits: ["copy === undefined → true"],
+    why: "a record that looks new is not read while that is trusted, so there is no copy of it",
+  },
+  {
+    module: "merge",
+    line: 'const own = copy === undefined || copy === "damaged" ? undefined : copy;',
+    edits: ["copy === undefined → false"],
+    why: "where there is no copy, the copy itself is undefined too",
+  },
+  {
     module: "agreed",
     line: "const changes = objects.flatMap((stored) => changeTo(stored, copies[at] ?? []));",
     edits: ['[] → ["Stryker was here"]'],
