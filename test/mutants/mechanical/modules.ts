@@ -33,6 +33,8 @@ export const mutatedModules: readonly MutatedModule[] = [
   {
     name: "agreed",
     file: `${regions}/store/agreed.ts`,
-    tests: [`${regions}/store/agreed.test.ts`, `${regions}/store/agreed-calls.test.ts`],
+    tests: ["agreed", "agreed-calls", "agreed-copies"].map(
+      (name) => `${regions}/store/${name}.test.ts`,
+    ),
   },
 ];

@@ -88,4 +88,51 @@ export const survivors: readonly Survivor[] = [
     edits: ['"" → "Stryker was here!"'],
     why: "each try to reserve replaces it before it is used",
   },
+  {
+    module: "agreed",
+    line: "const outcome = await this.#decide(first, this.#changesAt(copies[0] ?? []));",
+    edits: ['[] → ["Stryker was here"]'],
+    why: "every site has its copies; only the compiler needs the default",
+  },
+  {
+    module: "agreed",
+    line: "const changes = this.#changesAt(copies[at + 1] ?? []);",
+    edits: ['[] → ["Stryker was here"]'],
+    why: "every site has its copies; only the compiler needs the default",
+  },
+  {
+    module: "agreed",
+    line: "(copy.tag !== before.tag &&",
+    edits: ["copy.tag !== before.tag → true"],
+    why: "a copy with the same tag has the same seals, so its tag is compared once more and is the same; the check saves that work",
+  },
+  {
+    module: "agreed",
+    line: "const object = copies[site]?.[at]?.object;",
+    edits: ["copies[site]?.[at] → copies[site][at]"],
+    why: "every site has its copies; only the compiler needs the check",
+  },
+  {
+    module: "agreed",
+    line: "const others = copies.flatMap((found, from) => (from === at ? [] : found));",
+    edits: ['[] → ["Stryker was here"]'],
+    why: "a text has no object, and the next line leaves out what has none",
+  },
+  {
+    module: "agreed",
+    line: "(copy) => copy?.object.uniqueIdentifier === change.after.uniqueIdentifier,",
+    edits: ["copy?.object → copy.object"],
+    why: "a write comes only after every region had a copy of each record; only the compiler needs the check",
+  },
+  {
+    module: "agreed",
+    line: 'if (change.kind === "create" || own === undefined || own.tag === change.before.tag) {',
+    edits: [
+      'change.kind === "create" || own === undefined → change.kind === "create" && own === undefined',
+      'change.kind === "create" → false',
+      '"create" → ""',
+      "own === undefined → false",
+    ],
+    why: "only records to update were read, and a write comes only after every region had a copy of each: a change has no own copy exactly if it makes a record",
+  },
 ];

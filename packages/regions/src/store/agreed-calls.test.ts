@@ -8,6 +8,7 @@ import {
 } from "@holdfast/engine";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { storedOf } from "../join/join.ts";
+import { TestAgreement } from "../testing/test-agreement.ts";
 import {
   adding,
   creation,
@@ -19,11 +20,9 @@ import {
 } from "../testing/test-keys.ts";
 import { copyOf, type TestRegion, type TestRegions } from "../testing/test-regions.ts";
 import { agreedCommit } from "./agreed.ts";
-import { type AgreementSite, ownSite } from "./agreement-site.ts";
 
 const destroyed = { time: 9, region: "b" };
 const activated = { time: 8, region: "b" };
-const methods = ["reserve", "read", "write", "release", "merge"] as const;
 const lost = () => {
   throw new StoreUnavailable("timeout", "the answer was lost");
 };
@@ -34,54 +33,14 @@ const broken = () => {
 let regions: TestRegions;
 let calls: string[];
 let events: Event[];
+let agree: TestAgreement["agree"];
 
 beforeEach(async () => {
   regions = await regionsWithInstance();
-  calls = [];
-  events = [];
+  ({ calls, events, agree } = new TestAgreement(regions));
 });
 
 afterEach(() => regions.close());
-
-/** What happens before a call is made, by the call's text. */
-type Meddling = Readonly<Record<string, () => unknown>>;
-
-/** A region's own store as a site whose calls are noted: the method, the region, and the kinds of changes. */
-function noted({ name, own }: TestRegion, before: Meddling): AgreementSite {
-  const merging = { from: "test", timers: regions.time, observe: () => undefined };
-  const site = ownSite(name, own, { first: name === "a", given: [], merging });
-  const wrapped = methods.map((method) => {
-    const call = async (...given: unknown[]): Promise<unknown> => {
-      const kinds = method === "write" ? (given[1] as Change[]).map(({ kind }) => ` ${kind}`) : [];
-      calls.push(`${method} ${name}${kinds.join("")}`);
-      await before[`${method} ${name}`]?.();
-      return await Reflect.apply(site[method] as (...all: unknown[]) => unknown, site, given);
-    };
-    return [method, call] as const;
-  });
-  return { region: name, ...Object.fromEntries(wrapped) } as AgreementSite;
-}
-
-/** The outcome of an agreement of both regions, or why it failed. */
-async function agree(
-  changes: readonly Change[],
-  {
-    before = {},
-    reservedMs = 0,
-  }: { readonly before?: Meddling; readonly reservedMs?: number } = {},
-): Promise<unknown> {
-  const { a, b, time } = regions;
-  const sites = [a, b].map((region) => noted(region, before));
-  const ids = { uuid: () => regions.id(), randomBytes: (length: number) => new Uint8Array(length) };
-  const observe = (event: Event): void => void events.push(event);
-  const options = { timers: time, ids, observe, reservedMs };
-  const wanted = { instance, changes, audit: [] };
-  try {
-    return await time.until(agreedCommit(sites, wanted, options));
-  } catch (error) {
-    return error;
-  }
-}
 
 /** A key that both regions have, and the change that destroys it. */
 async function destruction(): Promise<{ readonly key: ManagedObject; readonly destroy: Change }> {
