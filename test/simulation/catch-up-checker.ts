@@ -1,5 +1,5 @@
 import { partitionOf, recordTag, type StorePosition } from "@holdfast/engine";
-import { partitionKeys } from "../../packages/redis/src/connection/keys.ts";
+import { identifierIn, partitionKeys } from "../../packages/redis/src/connection/keys.ts";
 import {
   readPartitionHead,
   readRecordHeader,
@@ -107,7 +107,7 @@ export class CatchUpChecker {
       // The tag is what a value begins with.
       const mine = own.redis.data.text(key);
       if (mine?.slice(0, tagLength) === text.slice(0, tagLength)) continue;
-      const id = idIn(key);
+      const id = identifierIn(Buffer.from(key.slice(record.length), "latin1"));
       if (!this.#world.older.has(id) && !contains(own, theirs, id)) return { id, number };
     }
     return undefined;
@@ -135,11 +135,6 @@ function processOf(member: Member): string {
 function headOf({ redis }: Member): ReturnType<typeof readPartitionHead> {
   const text = redis.data.text(head);
   return text === undefined ? undefined : readPartitionHead(Buffer.from(text, "latin1"));
-}
-
-function idIn(key: string): string {
-  const hex = Buffer.from(key.slice(record.length), "latin1").toString("hex");
-  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
 }
 
 /** Whether a copy adds nothing to the own one. One that cannot be read, or that contradicts the own one, is not taken. */

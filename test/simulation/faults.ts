@@ -370,12 +370,13 @@ export function acceptDoubted(world: World, afterMs: number): boolean {
   };
   const doubting = nodes.filter(({ own }) => own?.doubted() === true);
   for (const node of doubting) accept(node);
-  const records = [...olderRecords].map((each) => each.split(" "));
-  for (const [region = "", id] of records) {
-    const node = nodes.find((each) => each.region === region && each.own !== undefined);
-    if (node !== undefined && older.has(region)) accept(node, id);
+  for (const [id, regions] of olderRecords) {
+    for (const region of regions) {
+      const node = nodes.find((each) => each.region === region && each.own !== undefined);
+      if (node !== undefined && older.has(region)) accept(node, id);
+    }
   }
-  return doubting.length + records.length > 0;
+  return doubting.length + olderRecords.size > 0;
 }
 
 /** By region: copies that an operator may put back. */

@@ -194,8 +194,7 @@ class History {
       regions,
       operations: all,
     } = operations.history((text) => checker.triesOf(text));
-    const older = new Set([...olderRecords].map((each) => each.slice(2)));
-    const judged = all.filter(({ object }) => !older.has(object));
+    const judged = all.filter(({ object }) => !olderRecords.has(object));
     const { violations, undecided } = judge({ events, regions, operations: judged });
     const [first] = [...violations, ...undecided];
     if (first !== undefined) throw new Violation(first);

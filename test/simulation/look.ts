@@ -9,7 +9,6 @@ import {
 import {
   allPartitions,
   allTrails,
-  identifierIn,
   partitionKeys,
   recordKey,
   sysKeys,
@@ -121,24 +120,6 @@ export function objectsIn(member: Member, instance: string): readonly ManagedObj
     const object = objectOf(keys, key, value);
     return object?.instance === instance ? [object] : [];
   });
-}
-
-/** An instance's records whose last change has a number above `after`, up to `upTo`. */
-export function changedIn(
-  member: Member,
-  instance: string,
-  after: number,
-  upTo: number,
-): readonly ManagedObject[] {
-  const { changes } = partitionKeys(partitionOf(instance));
-  const entries = member.redis.data.sortedSet(changes)?.entries ?? [];
-  return entries
-    .filter(({ score }) => score > after && score <= upTo)
-    .flatMap((entry) => {
-      const id = identifierIn(Buffer.from(entry.member, "latin1"));
-      return lookAt(member, instance, id)?.object ?? [];
-    })
-    .filter((object) => object.instance === instance);
 }
 
 /** The value of a record's key in a member's data: header and record. */

@@ -45,9 +45,10 @@ import {
 import { RotateStorageKey } from "../../packages/server/src/roots/storage-key-rotation.ts";
 import { type ClientParts, delayOfKey, instance } from "./client.ts";
 import { replaced } from "./flaws.ts";
-import type { Life, Machine } from "./machine.ts";
+import type { Life } from "./machine.ts";
 import type { NodeOptions, SimNode } from "./node.ts";
 import { manage, type NodeManagement } from "./node-management.ts";
+import { idsOf } from "./random.ts";
 import { NodeRules } from "./rules/node-rules.ts";
 import { type Call, SimPeer } from "./sim-peer.ts";
 import { storesEveryMs, storesTimes } from "./stores-checker.ts";
@@ -82,7 +83,7 @@ export function makeParts(
   const { region, flaws, listener, machine } = options;
   const { timers } = life;
   const { group } = node.running;
-  const ids = idsOf(machine);
+  const ids = idsOf(machine.random.fork());
   const observe = (event: Event): void => listener.event(machine.name, event);
   const own = flaws.own(
     watched(checkedUse(opened, life, node, options), life, node, options),
@@ -153,11 +154,6 @@ export function makeParts(
     undoes: options.undoes,
   };
   return { own: opened, store, service, client, management };
-}
-
-function idsOf(machine: Machine): Ids {
-  const random = machine.random.fork();
-  return { uuid: () => random.uuid(), randomBytes: (length) => random.bytes(length) };
 }
 
 function linkTo(
@@ -303,17 +299,15 @@ function serviceOf(
 function startLeader(
   life: Life,
   node: SimNode,
-  { region, lock, listener, archive, flaws, withholds, others }: NodeOptions,
-  { opened, own, store, peers, ids, observe, clocks, keyRing, adopt, management, rules }: NodeWork,
+  { region, lock, listener, archive, flaws, withholds }: NodeOptions,
+  { opened, own, store, peers, ids, observe, clocks, keyRing, adopt, management }: NodeWork,
 ): void {
   const { timers } = life;
   const seals = { seals: sealsBy(keyRing) };
   const mayJoin = withholds ? firstSightOf(region, timers) : undefined;
   const joins = { ...seals, ...(mayJoin && { mayJoin }) };
-  // There a region need not take all that the other one has.
-  const read = withholds ? own : rules.ownForLeader(own, node.running.group, others);
   const { catchUps, reservations } = listener.inner;
-  const reading = catchUps.reading(node, read);
+  const reading = catchUps.reading(node, own);
   const readers = peers
     .map((peer) => new PeerReader({ peer, own: reading.own, timers, observe, ...joins }))
     .map(reading.reader);

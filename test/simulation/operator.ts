@@ -2,7 +2,7 @@ import { StoreUnavailable } from "@holdfast/engine";
 import { openRedisStore, type RedisStore } from "@holdfast/redis";
 import { RegionRefused, type RegionTools } from "@holdfast/regions";
 import { Machine } from "./machine.ts";
-import type { Random } from "./random.ts";
+import { idsOf, type Random } from "./random.ts";
 import { SimPeer } from "./sim-peer.ts";
 import { connectionsOf, timersOf } from "./store/sim-connection.ts";
 import type { World } from "./world.ts";
@@ -55,8 +55,7 @@ export async function atRegion<Result>(
     while (peers.some((peer) => peer.state() !== "up") && timers.monotonicMs() < untilMs) {
       await timers.sleep(50);
     }
-    const ids = { uuid: () => random.uuid(), randomBytes: (count: number) => random.bytes(count) };
-    return await work({ region, own, peers, timers, ids, observe: () => undefined });
+    return await work({ region, own, peers, timers, ids: idsOf(random), observe: () => undefined });
   } finally {
     await own[Symbol.asyncDispose]();
     machine.kill();

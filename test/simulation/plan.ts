@@ -96,12 +96,15 @@ export function planOf(seed: number, focus?: string): Plan {
   return { ...(name === "storage keys rotated" ? withoutOlder(plan) : plan), order };
 }
 
+/** The part of a plan that is drawn first. */
+type DrawnPlan = Omit<Plan, "order" | "leastReplicas" | "external">;
+
 /** How many histories have a rare fault, and in how many something else than Sentinel replaces a primary. */
 const rareShare = 1 / 3;
 const externalShare = 1 / 4;
 
 /** Adds what is drawn from numbers of its own, so that the other parts of a seed's plan stay as they are. */
-function withRare(plan: Omit<Plan, "order">, isFree: boolean): Omit<Plan, "order"> {
+function withRare(plan: DrawnPlan, isFree: boolean): Omit<Plan, "order"> {
   const { seed, replicas, busyMs } = plan;
   const random = new Random(seed + 2 ** 45);
   const name = random.pick(Object.keys(rareFaults));
@@ -133,11 +136,7 @@ function withoutOlder<Rest extends Omit<Plan, "order">>(plan: Rest): Rest {
 }
 
 /** The rest of a plan. With `loses`, a store is lost in it, for every seed. */
-function planWithoutOrder(
-  seed: number,
-  focus: string | undefined,
-  loses: boolean,
-): Omit<Plan, "order"> {
+function planWithoutOrder(seed: number, focus: string | undefined, loses: boolean): DrawnPlan {
   const random = new Random(seed + 2 ** 40);
   const busyMs = random.between(4_000, 12_000);
   const chooser = seed % 7;
@@ -159,8 +158,6 @@ function planWithoutOrder(
     seed,
     farMs: chooser === 0 ? 40 : 4,
     replicas,
-    leastReplicas: replicas,
-    external: false,
     required: chooser === 2,
     clients: 3,
     // Readers do not wait for changes, and so see states that other clients never see.

@@ -1,3 +1,5 @@
+import type { Ids } from "@holdfast/engine";
+
 /** Seeded random numbers (sfc32): the same seed always gives the same numbers, on every machine. */
 export class Random {
   #a: number;
@@ -59,4 +61,9 @@ export class Random {
   fork(): Random {
     return new Random(this.bits() + 2 ** 32 * (this.bits() & 0xfffff));
   }
+}
+
+/** Identifiers and key material of the product, drawn from a source. */
+export function idsOf(random: Random): Ids {
+  return { uuid: () => random.uuid(), randomBytes: (length) => random.bytes(length) };
 }

@@ -1,6 +1,5 @@
 import {
   type Change,
-  type Ids,
   type KeyRing,
   type ManagedObject,
   type OwnStore,
@@ -24,7 +23,7 @@ import { ask, type ClientParts, instance, type Wish } from "./client.ts";
 import { type Flaw, flawsOf } from "./flaws.ts";
 import { Gate, gatedStore, gateTimers, shortHash } from "./gate.ts";
 import { type Acknowledged, rankOf } from "./ledger.ts";
-import { Random } from "./random.ts";
+import { idsOf, Random } from "./random.ts";
 import { settled } from "./scheduler.ts";
 
 type RegionName = "a" | "b";
@@ -234,11 +233,7 @@ export class SmallWorld {
     const background = () => this.#background;
     const endlessMs = this.#slow ? undefined : pushTimeoutMs;
     const timers = gateTimers(this.gate, actor, background, endlessMs);
-    const random = new Random(seedOf(actor));
-    const ids: Ids = {
-      uuid: () => random.uuid(),
-      randomBytes: (length) => random.bytes(length),
-    };
+    const ids = idsOf(new Random(seedOf(actor)));
     const sight = { gate: this.gate, actor, region, background };
     const own = this.#flaws.own(gatedStore(this.#stores[region], sight), noRedis);
     const observe = (): void => undefined;

@@ -27,7 +27,7 @@ import { OperationLog } from "./operation-log.ts";
 import { operatorOf } from "./operator.ts";
 import type { Order } from "./order.ts";
 import type { Plan } from "./plan.ts";
-import { Random } from "./random.ts";
+import { idsOf, Random } from "./random.ts";
 import { reaches, silentMs } from "./reach.ts";
 import type { Retirement } from "./retirement.ts";
 import { Scheduler } from "./scheduler.ts";
@@ -95,8 +95,8 @@ export class World implements NodeListener {
   damaged = 0;
   /** Regions whose store was replaced by an older copy, and records that were written without a version of their own. */
   readonly older = new Set<string>();
-  /** Region and record of which a node remembers a later state than its store has. */
-  readonly olderRecords = new Set<string>();
+  /** Records of which a node remembers a later state than its store has → the regions of these nodes. */
+  readonly olderRecords = new Map<string, Set<string>>();
   readonly formats: FormatChecker;
   readonly stores: StoresChecker;
   readonly levels = new LevelChecker(this);
@@ -140,11 +140,7 @@ export class World implements NodeListener {
       }
     }
     for (const region of regionNames) {
-      const random = this.random.fork();
-      const ids = {
-        uuid: () => random.uuid(),
-        randomBytes: (count: number) => random.bytes(count),
-      };
+      const ids = idsOf(this.random.fork());
       this.roots.set(region, new WatchedRoot(ids, `root of ${region}`));
     }
     this.nodes = this.groups.flatMap((group) => {
@@ -223,7 +219,8 @@ export class World implements NodeListener {
   event(node: string, event: Event): void {
     if (event.type === "regionStores") this.stores.reported(node, event.region, event.stores);
     if (event.type === "olderRecord") {
-      this.olderRecords.add(`${node.charAt(0)} ${event.uniqueIdentifier}`);
+      const regions = this.olderRecords.get(event.uniqueIdentifier) ?? new Set();
+      this.olderRecords.set(event.uniqueIdentifier, regions.add(node.charAt(0)));
       const isOlder = this.older.has(node.charAt(0)) || this.older.has(event.uniqueIdentifier);
       const what = `${node} holds an older record ${event.uniqueIdentifier} against a healthy store`;
       if (!isOlder) this.fail(new Violation(what));

@@ -31,7 +31,7 @@ export const storageKeyFaults: readonly PlantedFault[] = [
     file: "packages/redis/src/records/key-wraps.ts",
     find: "const faults = keys.faults(found);",
     replace: "const faults: string[] = [];",
-    rule: "who looks at the storage key is told that its entry in Redis is missing, which the next start would find",
+    rule: "a check of the storage key reports that its entry in Redis is missing: the next start would fail",
     tests: [storageKey],
     simulated: false,
   },

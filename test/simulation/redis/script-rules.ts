@@ -55,10 +55,7 @@ const stampAt: Readonly<Record<string, number>> = {
   "ask-level": 0,
 };
 
-/**
- * Runs a script, and says what it broke: what must hold after each script, whoever runs it. It looks at the keys that the
- * script was given, and uses no code of the product.
- */
+/** Runs a script and reports the rule that it broke. It reads only the keys of the script, and uses no code of the product. */
 export function runByRules(
   run: ScriptRun,
   work: () => Reply,
@@ -172,7 +169,7 @@ function neverBack(_run: ScriptRun, before: Seen, after: Seen): string | undefin
   for (const key of before.keys("head")) {
     const [one, other] = [before.text(key), after.text(key)];
     const isSame = one.slice(0, storeIdLength) === other.slice(0, storeIdLength);
-    // What is covered, and the least storage key: of fixed length, so they compare as texts.
+    // Numbers of fixed length compare as texts.
     if (isSame && other.slice(storeIdLength, 22) < one.slice(storeIdLength, 22)) {
       return "what is covered goes back";
     }

@@ -7,10 +7,8 @@ import {
   serving,
 } from "@holdfast/regions";
 import { Violation } from "../checker.ts";
-import type { NodeOptions } from "../node.ts";
 import type { RedisGroup } from "../store/redis-group.ts";
 import { AgreementRules } from "./agreement-rules.ts";
-import { CursorRules } from "./cursor-rules.ts";
 import { FullRules } from "./full-rules.ts";
 import { givenEars } from "./given-rules.ts";
 import { LevelRules } from "./level-rules.ts";
@@ -20,7 +18,7 @@ import { ReadRules } from "./read-rules.ts";
 import { ServiceRules } from "./service-rules.ts";
 import { type Broken, ServingRules } from "./serving-rules.ts";
 
-/** What must hold in every step of one process, whatever clients see of it. */
+/** The rules that hold in every step of one process. */
 export class NodeRules {
   readonly #broken: Broken;
   readonly #serving: ServingRules;
@@ -59,15 +57,6 @@ export class NodeRules {
   ownForOthers(own: OwnStore, group: RedisGroup, careful: boolean): OwnStore {
     const ears = careful ? operationEars(group, this.#broken) : {};
     return overheard(own, joinedEars(this.#full.own, ears));
-  }
-
-  /** The own store as a leader uses it to read the other region, and its Redis. */
-  ownForLeader(own: OwnStore, group: RedisGroup, others: NodeOptions["others"]): OwnStore {
-    const nodes = () => others().flatMap((other) => other.nodes);
-    const isRight = ({ isElsewhere, running, region }: ReturnType<typeof nodes>[number]) =>
-      !isElsewhere && running.group.region === region;
-    const other = () => nodes().find(isRight)?.running.group;
-    return overheard(own, new CursorRules(group, other, this.#broken).ears);
   }
 
   peer(peer: Peer): Peer {

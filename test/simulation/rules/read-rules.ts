@@ -84,7 +84,7 @@ export class ReadRules {
     };
   }
 
-  /** Whoever serves, an answer has all that the own store has just answered for the same read. */
+  /** An answer has all that the own store has just answered for the same read. */
   #requireOwn(ids: readonly string[], found: readonly (StoredObject | undefined)[]): void {
     const own = this.#own.get(ids);
     // What was read before an outage does not count after it.

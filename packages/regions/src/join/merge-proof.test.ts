@@ -9,7 +9,7 @@ const id1 = key(1).uniqueIdentifier;
 const activated = { activated: { time: 8, region: "b" } };
 const served = { served: { time: 3, region: "b" } };
 
-/** Merges one copy of region b; answers all that is said of it. */
+/** Merges one copy of region b; returns the result and what is reported. */
 async function mergedOf(
   { own, time, events }: Awaited<ReturnType<typeof world>>,
   copy: ManagedObject,
