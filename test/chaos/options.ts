@@ -14,6 +14,8 @@ export interface ChaosOptions {
   readonly restMs?: number;
   /** Replicas of each region's Redis; 1 unless given. */
   readonly replicas?: number;
+  /** Whether the first broken promise ends the run. */
+  readonly bail?: boolean;
   /** Only faults of these kinds; empty means all. */
   readonly only: readonly string[];
   /** Where the clients' history is written. */
@@ -24,7 +26,7 @@ export interface ChaosOptions {
   readonly atLeast?: { readonly steps: number; readonly shared: number };
 }
 
-export const usage = `usage: npm run chaos -- [--minutes M] [--seed N] [--json FILE] [--history FILE] [--wan MS] [--workers N] [--clients N] [--rest MS] [--replicas N] [--only KIND[,KIND]] [--other FILE]
+export const usage = `usage: npm run chaos -- [--minutes M] [--seed N] [--json FILE] [--history FILE] [--wan MS] [--workers N] [--clients N] [--rest MS] [--replicas N] [--only KIND[,KIND]] [--bail] [--other FILE]
        npm run chaos -- --check FILE
   --minutes M     how long (default 10)
   --seed N        the same seed makes the same faults in the same order (default 1)
@@ -37,6 +39,7 @@ export const usage = `usage: npm run chaos -- [--minutes M] [--seed N] [--json F
   --rest MS       pause of each of these after a request (default 20); 0 for the highest rate
   --replicas N    replicas of each region's Redis: 1 or 2 (default 1)
   --only KIND     only faults of these kinds
+  --bail          ends after the first step that broke a promise
   --other FILE    a bundle of another version, for the kind replace-node`;
 
 /** Whether to check a history instead of a run: the file, if so. Nothing may be asked for besides. */
@@ -61,6 +64,7 @@ export function readOptions(args: readonly string[], kinds: readonly string[]): 
       replicas: { type: "string", default: "1" },
       rest: { type: "string", default: "20" },
       only: { type: "string", multiple: true, default: [] },
+      bail: { type: "boolean", default: false },
       other: { type: "string" },
     },
   });
@@ -79,6 +83,7 @@ export function readOptions(args: readonly string[], kinds: readonly string[]): 
     clients: numberOf("--clients", values.clients, 0, 64),
     restMs: numberOf("--rest", values.rest, 0, 10_000),
     replicas: numberOf("--replicas", values.replicas, 1, 2),
+    bail: values.bail,
     only,
     other: values.other,
   };

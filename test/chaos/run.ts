@@ -138,7 +138,7 @@ class Run {
     for (const step of planOf(seed, this.#kinds)) {
       await this.#step(step);
       const done = performance.now() > untilMs && this.#steps >= atLeast.steps;
-      if (done || this.#stopped.aborted || this.#gaveUp) break;
+      if (done || this.#stopped.aborted || this.#gaveUp || this.#bailed) break;
     }
     await until("changes acknowledged by both regions", () => {
       const { shared } = this.#history.acknowledged(this.#monitor.circumstances);
@@ -154,7 +154,7 @@ class Run {
 
   /** From now on both regions must show every acknowledged change. */
   async #converge(): Promise<void> {
-    if (this.#gaveUp) return;
+    if (this.#gaveUp || this.#bailed) return;
     try {
       await caughtUp(this.#both, recoveryMaxMs);
       this.#history.recorder.converged();
@@ -172,6 +172,14 @@ class Run {
 
   get #gaveUp(): boolean {
     return this.#history.count("notRecovered") > 0;
+  }
+
+  /** Whether a broken promise ends the run. */
+  get #bailed(): boolean {
+    if (this.#options.bail !== true) return false;
+    const { circumstances } = this.#monitor;
+    if (this.#history.judge(circumstances).length > 0) return true;
+    return judge(this.#history.recorder.history(circumstances)).violations.length > 0;
   }
 
   /** The key that probes read. */

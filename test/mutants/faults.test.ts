@@ -84,12 +84,12 @@ test("commands are used from the cheapest to the costliest, up to a place", () =
     "test/simulation/b.test.ts",
     "simulate --histories 400 --seed 7",
     "test/cluster/c.test.ts",
-    "chaos --minutes 3 --seed 7",
+    "chaos --minutes 3 --seed 7 --bail",
   ]);
   expect(texts({ upTo: "unit", seed: 7 })).toEqual(["packages/a.test.ts"]);
   expect(texts({ upTo: "unit", seed: 7, simulatorMinutes: 10 })).toEqual(["simulate --seed 7"]);
   expect(texts({ upTo: "cluster", seed: 7, isChaos: true })).toEqual([
-    "chaos --minutes 3 --seed 7",
+    "chaos --minutes 3 --seed 7 --bail",
   ]);
   expect(isSimulated({ ...fault, kind: "access" })).toBe(false);
 });

@@ -67,7 +67,7 @@ function simulator(count: number, seed: number): Killer {
 }
 
 function chaos(minutes: number, seed: number): Killer {
-  const asked = ["--minutes", String(minutes), "--seed", String(seed)];
+  const asked = ["--minutes", String(minutes), "--seed", String(seed), "--bail"];
   return {
     place: "chaos",
     text: `chaos ${asked.join(" ")}`,
