@@ -60,7 +60,7 @@ export const survivors: readonly Survivor[] = [
   },
   {
     module: "merge",
-    line: "if (!looked || refused === undefined) return [];",
+    line: "if (this.#trusting || refused === undefined) return [];",
     edits: ["refused === undefined → false"],
     why: "a store names one of the records that it was given; only the compiler needs the check",
   },

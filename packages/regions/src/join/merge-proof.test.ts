@@ -1,5 +1,6 @@
 import { KeyRingUnavailable, type ManagedObject, recordTag } from "@holdfast/engine";
 import { describe, expect, test } from "vitest";
+import { instance } from "../testing/test-keys.ts";
 import { numberedKey as key, mergeWorld as world } from "../testing/test-merge.ts";
 import type { Seals } from "./heal.ts";
 import type { Instead, MayJoin, OwnBefore } from "./may-join.ts";
@@ -138,6 +139,32 @@ describe("a copy that this region does not take as it is", () => {
     const merged = await mergedOf(made, key(1), { mayJoin });
     expect(merged).toStrictEqual({ result: "same", ...storedAs(mine) });
     expect(made.events.map(({ type }) => type)).toEqual(["join"]);
+  });
+
+  describe("and that looks new changes nothing for the other records of its merge that the store has", () => {
+    const copies = [key(1), key(2), key(3)];
+    const unprovenFirst: MayJoin = async (before, { uniqueIdentifier }) =>
+      before === undefined && uniqueIdentifier === id1 ? why : undefined;
+    const unprovenNew: MayJoin = async (before) => (before === undefined ? why : undefined);
+    type World = Awaited<ReturnType<typeof world>>;
+    const nothing = () => undefined;
+    const fill = ({ own }: World) => {
+      own.full = true;
+    };
+    const hold = ({ own }: World) => own.reserve(instance, [key(2).uniqueIdentifier], "operation");
+
+    test.each<[string, MayJoin, (made: World) => unknown]>([
+      ["they need no proof either", unprovenNew, nothing],
+      ["a full store accepts them", unprovenFirst, fill],
+      ["one that is held needs no change", unprovenFirst, hold],
+    ])("%s", async (_rule, mayJoin, prepare) => {
+      const made = await world();
+      await made.results(copies);
+      await prepare(made);
+      made.events.length = 0;
+      expect(await made.results(copies, { mayJoin })).toEqual(["same", "same", "same"]);
+      expect(made.events.map(({ type }) => type)).toEqual(["join", "join", "join"]);
+    });
   });
 
   test("does not cost a read if it looks new and is taken as it is", async () => {

@@ -145,7 +145,7 @@ class InstanceMerge {
   readonly #pending = new Map<string, Pending>();
   readonly #until: number;
   readonly #repaired = new Set<string>();
-  /** False once a record that looked new turned out not to be. */
+  /** Whether records that look new are taken for new; from the second pass on, all are read. */
   #trusting = true;
 
   constructor(own: OwnStore, objects: readonly ManagedObject[], options: MergeOptions) {
@@ -211,7 +211,9 @@ class InstanceMerge {
       if (plan === "held") held.push(each);
       else if (plan !== undefined) planned.push(plan);
     }
-    return [...held, ...(await this.#write(planned))];
+    held.push(...(await this.#write(planned)));
+    this.#trusting = false;
+    return held;
   }
 
   /** What is pending, one copy per record. */
@@ -224,7 +226,7 @@ class InstanceMerge {
     return [...byId.values()];
   }
 
-  /** The change that a copy needs; undefined where it is settled without one. */
+  /** The change that a copy needs; undefined where it is settled without one, or is read first. */
   async #plan(pending: Pending, copy: OwnCopy): Promise<Planned | "held" | undefined> {
     const { object } = pending;
     if (this.#refuses(pending, object)) return undefined;
@@ -276,11 +278,8 @@ class InstanceMerge {
   async #planWhole(pending: Pending, copy: "damaged" | undefined): Promise<Planned | undefined> {
     const { object } = pending;
     if (copy === undefined && this.#trusting && looksNew(object)) {
-      if (await this.#needsProof(object)) {
-        // It needs none if the own store has it: the next pass reads it.
-        this.#trusting = false;
-        return undefined;
-      }
+      // It needs none if the own store has it: the next pass reads it.
+      if (await this.#needsProof(object)) return undefined;
       return { pending, change: { kind: "create", after: object }, stored: storedOf(object) };
     }
     const judgement = await this.#judged(pending, copy, object);
@@ -396,10 +395,7 @@ class InstanceMerge {
     planned: readonly Planned[],
     full: StoreUnavailable,
   ): Promise<readonly Pending[]> {
-    if (this.#trusting) {
-      this.#trusting = false;
-      return [];
-    }
+    if (this.#trusting) return [];
     if (planned.length === 1) throw full;
     const held: Pending[] = [];
     let refused: unknown;
@@ -421,7 +417,7 @@ class InstanceMerge {
     for (const { pending } of refused) this.#settle(pending, { result: "refused" });
   }
 
-  /** Records are read from now on: the next pass sees who was faster, or who holds the record. */
+  /** What was not read is read now: the next pass sees who was faster, or who holds the record. */
   async #refused(
     planned: readonly Planned[],
     {
@@ -429,12 +425,10 @@ class InstanceMerge {
       uniqueIdentifier,
     }: { readonly kind: "conflict" | "reserved"; readonly uniqueIdentifier: string },
   ): Promise<readonly Pending[]> {
-    const looked = !this.#trusting;
-    this.#trusting = false;
     const refused = planned.find(
       ({ stored }) => stored.object.uniqueIdentifier === uniqueIdentifier,
     );
-    if (!looked || refused === undefined) return [];
+    if (this.#trusting || refused === undefined) return [];
     if (kind === "reserved") return [refused.pending];
     if (refused.change.kind === "create") await this.#foreign(refused.pending);
     return [];
