@@ -150,6 +150,15 @@ describe("a later region", () => {
     expect(await stores.b.reservations()).toEqual([]);
   });
 
+  test("repairs a record that does not decode in the first region, and ends the reservation", async () => {
+    await reserve("a");
+    await reserve("b");
+    stores.a.damage(object.uniqueIdentifier);
+    expect(await run(await watching("b"), "b")).toEqual({ done: 1, left: 0 });
+    expect(await copyIn("a")).toEqual(object);
+    expect(await stores.b.reservations()).toEqual([]);
+  });
+
   test("asks the first region to release before it reads that region's copy", async () => {
     await reserve("a");
     await reserve("b");

@@ -1,5 +1,6 @@
 import {
   type Change,
+  isCorrupt,
   type ManagedObject,
   type OwnStore,
   type OwnStoredObject,
@@ -99,7 +100,7 @@ export class ResolveReservations implements Duty {
       await peer.release(instance, operation);
     }
     // Only now are the copies certain: every decision was made before the releases.
-    for (const peer of earlier) copies.push(await copiesAt(peer, reservation));
+    for (const peer of earlier) copies.push(await this.#copiesAt(peer, reservation));
     for (let tries = 0; tries < triesMax; tries += 1) {
       const changes = await this.#changes(reservation, copies);
       const outcome =
@@ -113,6 +114,19 @@ export class ResolveReservations implements Duty {
       if (outcome.kind === "committed" || outcome.kind === "reservationLost") return;
     }
     throw new StoreUnavailable("reserved", `operation ${operation} is not resolved yet`);
+  }
+
+  /** What an earlier region has; records that do not decode there are first repaired with the own copies. */
+  async #copiesAt(peer: Peer, { instance, ids }: Reservation): Promise<Copies> {
+    const { region: from } = peer;
+    try {
+      return { from, found: await peer.fetch(instance, ids) };
+    } catch (error) {
+      if (!isCorrupt(error)) throw error;
+      const mine = await readEach(this.#options.own, instance, ids);
+      await peer.push(mine.flatMap((copy) => (typeof copy === "object" ? [copy.object] : [])));
+      return { from, found: await peer.fetch(instance, ids) };
+    }
   }
 
   /** The changes that make the own copies the joins of all copies. */
@@ -166,10 +180,6 @@ export class ResolveReservations implements Duty {
     const { taken } = await judged(change.before.object, change.after, from, judging);
     return taken === undefined ? change : { ...change, after: taken };
   }
-}
-
-async function copiesAt(peer: Peer, { instance, ids }: Reservation): Promise<Copies> {
-  return { from: peer.region, found: await peer.fetch(instance, ids) };
 }
 
 function changeOf(

@@ -7,8 +7,10 @@ import {
   type Timers,
 } from "@holdfast/engine";
 import type { MemoryOwnStore } from "@holdfast/engine/testing";
+import { mergeInto } from "../../join/merge.ts";
 import type { DutyContext } from "../../leader/duty.ts";
 import type { Peer, PeerHello, PeerState, PushOutcome } from "../../ports/ports.ts";
+import { pushOutcomes } from "../../store/peer-service.ts";
 
 /** Another region whose own store is in memory, for tests; it refuses every call that a leader does not make. */
 export class MemoryPeer implements Peer {
@@ -42,8 +44,12 @@ export class MemoryPeer implements Peer {
     return Promise.reject(refused());
   }
 
-  push(): Promise<readonly PushOutcome[]> {
-    return Promise.reject(refused());
+  push(objects: readonly ManagedObject[]): Promise<readonly PushOutcome[]> {
+    return this.#ask("push", async () => {
+      const options = { from: "", timers: this.#timers, observe: () => undefined };
+      const merged = await mergeInto(this.store, objects, options);
+      return merged.map(({ result }) => pushOutcomes[result]);
+    });
   }
 
   fetch(
