@@ -2,6 +2,7 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { cp, mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import {
   type Event,
   kekRecord,
@@ -10,6 +11,7 @@ import {
   systemInstance,
 } from "@holdfast/engine";
 import { DiskMemoryFile, loadScripts, type RedisStore } from "@holdfast/redis";
+import { mergeInto } from "@holdfast/regions";
 import { until } from "@holdfast/testing";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { partitionKeys } from "../../packages/redis/src/connection/keys.ts";
@@ -21,6 +23,7 @@ import {
   type OpenStore,
   openStore,
   recordOf,
+  systemClock,
   testRoot,
 } from "../support/redis-store.ts";
 
@@ -87,6 +90,11 @@ const later = (object: ManagedObject): ManagedObject => {
 const destroyed = (object: ManagedObject): ManagedObject => {
   const facts = { ...object.facts, destroyed: { time: 1_800_000_000, region: "a" } };
   return { ...object, facts, material: undefined };
+};
+
+const deactivated = (object: ManagedObject): ManagedObject => {
+  const facts = { ...object.facts, deactivated: { time: 1_800_000_000, region: "a" } };
+  return { ...object, facts };
 };
 
 /** A destruction that can be restored until a day that is far away. */
@@ -244,6 +252,21 @@ describe("genuine and old", () => {
       const put = one.store.quarantine(instance, uniqueIdentifier, "test", { replacement: copy });
       await expect(put).rejects.toMatchObject(corrupt);
     }
+  });
+
+  test("the other region's copy is joined with an older state that proves itself: it may have more", async () => {
+    const made = await create(one.store, instance);
+    const id = made.uniqueIdentifier;
+    const { key, value: old } = await recordOf(redis, instance, id);
+    const copy = await change(one.store, made, deactivated);
+    await redis.command("set", key, old);
+    await using without = await openStore({ address: redis.address, ...patient });
+    const changed = await change(without.store, made, later);
+    await notBelieved(one, id);
+    const timers = { ...systemClock, sleep: (ms: number) => sleep(ms) };
+    await mergeInto(one.store, [copy], { from: "b", timers, observe: () => undefined });
+    const [joined] = await one.store.read(instance, [id]);
+    expect(joined?.object).toEqual({ ...copy, lastChange: changed.lastChange });
   });
 
   test("a record that was removed is missing, and a copy takes its place only with what is remembered", async () => {

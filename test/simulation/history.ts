@@ -183,19 +183,10 @@ class History {
     await scheduler.run(scheduler.nowMs + startMaxMs, () => failed() || over);
   }
 
-  /**
-   * Some order of all requests must explain all answers. Of a record in an older state than a node remembers, the other
-   * region's copy takes the place, and an attribute that this region acknowledged alone meanwhile is gone: a known limit.
-   */
+  /** Some order of all requests must explain all answers. */
   #requireOrder(): void {
-    const { checker, operations, olderRecords } = this.#world;
-    const {
-      events,
-      regions,
-      operations: all,
-    } = operations.history((text) => checker.triesOf(text));
-    const judged = all.filter(({ object }) => !olderRecords.has(object));
-    const { violations, undecided } = judge({ events, regions, operations: judged });
+    const { checker, operations } = this.#world;
+    const { violations, undecided } = judge(operations.history((text) => checker.triesOf(text)));
     const [first] = [...violations, ...undecided];
     if (first !== undefined) throw new Violation(first);
   }

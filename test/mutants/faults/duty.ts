@@ -13,6 +13,15 @@ const cluster = "test/cluster/leader-catch-up.test.ts";
 /** Faults in what a region's leader does, and in who leads. */
 export const dutyFaults: readonly PlantedFault[] = [
   {
+    name: "damaged-record-stays-reserved",
+    kind: "duty",
+    file: resolve,
+    find: "if (!isCorrupt(error)) throw error;",
+    replace: "if (isCorrupt(error)) throw error;",
+    rule: "a record that does not decode in the region that decides is repaired, so that its reservation can end",
+    tests: resolveTests,
+  },
+  {
     name: "drops-without-a-release",
     kind: "duty",
     file: resolve,

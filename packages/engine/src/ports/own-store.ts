@@ -216,7 +216,8 @@ export interface LeaderStore {
 export interface QuarantineStore {
   /**
    * Sets aside a record's present bytes, or `copy` if the fault is in what another region sent, and reports it; the
-   * same bytes at most once a minute. A `replacement` is written in place of a record that does not decode. With `only`
+   * same bytes at most once a minute. A `replacement` is written in place of a record that does not decode; in place of
+   * an older state than this node remembers, which proves itself, what `join` makes of that and the replacement. With `only`
    * every other region has said that it lacks the record: an older state than this node remembers then counts again, if
    * it proves itself and lacks no deactivation, revocation or destruction. Rejects with
    * `corrupt` if the replacement lacks the last state that the store knows of the record, and with `unknownFormat` if
@@ -229,6 +230,7 @@ export interface QuarantineStore {
     options: {
       readonly copy?: Uint8Array;
       readonly replacement?: ManagedObject;
+      readonly join?: (older: ManagedObject, replacement: ManagedObject) => ManagedObject;
       readonly only?: boolean;
     },
   ): Promise<void>;

@@ -89,13 +89,14 @@ export class Quarantine {
     instance: string,
     uniqueIdentifier: string,
     reason: string,
-    { copy, replacement, only }: QuarantineOptions,
+    options: QuarantineOptions,
   ): Promise<void> => {
+    const { copy } = options;
     if (copy !== undefined) await this.#putCopyAside(instance, uniqueIdentifier, reason, copy);
     for (let tries = 0; tries < triesMax; tries += 1) {
       const damage = await this.#damage(instance, uniqueIdentifier);
       if (damage === undefined) return;
-      const chosen = replacement ?? (only === true ? this.#again(damage) : undefined);
+      const chosen = this.#chosen(damage, options);
       if (await this.#settle(damage, reason, chosen, copy !== undefined)) return;
     }
     throw new StoreUnavailable(
@@ -131,6 +132,13 @@ export class Quarantine {
     }
     this.#report(uniqueIdentifier, reason);
     return true;
+  }
+
+  /** What is written in place of a damaged record, if anything is. */
+  #chosen(damage: Damage, { replacement, join, only }: QuarantineOptions) {
+    if (replacement === undefined) return only === true ? this.#again(damage) : undefined;
+    const { older } = damage;
+    return older === undefined || join === undefined ? replacement : join(older, replacement);
   }
 
   /** The older state of a record, if it lacks no fact that stays. */

@@ -336,7 +336,8 @@ class InstanceMerge {
 
   /**
    * Puts the damaged own bytes aside; the copy takes their place if it has the last state that the
-   * store knows of the record. The record is read again, since another writer may have been faster.
+   * store knows of the record. Of an older state that proves itself nothing is lost: a node may have acknowledged it
+   * alone. The record is read again, since another writer may have been faster.
    */
   async #repair(pending: Pending, replacement: ManagedObject): Promise<undefined> {
     const { object } = pending;
@@ -344,6 +345,10 @@ class InstanceMerge {
     try {
       await this.#own.quarantine(this.#instance, uniqueIdentifier, "it does not decode", {
         replacement,
+        join: (older, copy) => {
+          const outcome = joinKeepingSeals(older, copy);
+          return outcome.kind === "joined" ? outcome.object : copy;
+        },
       });
     } catch (error) {
       if (!isCorrupt(error)) throw error;

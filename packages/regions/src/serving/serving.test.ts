@@ -63,10 +63,10 @@ test.each<[string, string, () => ServingState]>([
   ["retired", "none", () => after(full, others("absent"), { type: "retired", retired: true })],
   ["doubted, a region alone", "local doubted", () => after(full, others("absent"), doubt)],
   ["doubted, others up", "remote writes", () => after(full, others("up"), doubt)],
-  ["doubted, others down", "local doubted", () => after(full, others("down"), doubt)],
+  ["doubted, others down", "local through doubted", () => after(full, others("down"), doubt)],
   [
     "doubted in a cut",
-    "local doubted",
+    "local through doubted",
     () => after(doubt, full, others("down"), others("up"), refused),
   ],
   [
@@ -75,7 +75,7 @@ test.each<[string, string, () => ServingState]>([
     () => after(doubt, full, others("up"), refused, { type: "serves" }),
   ],
   ["doubted, nobody met yet", "none", () => after(full, doubt)],
-  ["doubted and short", "local doubted", () => after(short, others("down"), doubt)],
+  ["doubted and short", "local through doubted", () => after(short, others("down"), doubt)],
   ["doubted without a lease", "none", () => after(others("absent"), doubt)],
 ])("%s: %s", (_, expected, state) => {
   expect(served(state())).toBe(expected);
@@ -283,7 +283,8 @@ function check(state: ServingState, reachedIn: number): void {
     !agrees || through || state.level || state.lacking,
     from !== "remote" || state.others === "up",
     from === "none" || !state.retired,
-    from !== "local" || !state.doubted || !(writes || agrees || through),
+    from !== "local" || !state.doubted || !(writes || agrees),
+    from !== "local" || !state.doubted || through === (state.others !== "absent"),
     doubted === (from === "local" && state.doubted),
   ];
   expect(rules).toEqual(rules.map(() => true));

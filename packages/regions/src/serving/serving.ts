@@ -212,14 +212,15 @@ export function serving(state: ServingState): Serving {
 /** A cut does not override a doubt: the other region serves, or what this node remembers is answered. */
 function whileDoubted({ others, refused }: ServingState): Serving {
   const why = "own store is older than this node remembers";
-  const known = { through: false, agrees: false };
   if (others === "up" && !refused) {
     const reason = `${why}: another region serves`;
-    return { from: "remote", writes: true, reason, ...known, doubted: false };
+    return { from: "remote", writes: true, reason, through: false, agrees: false, doubted: false };
   }
   if (others === "unknown") return none("no contact with the other region yet");
   const reason = `${why}: no changes, and only what it remembers is read`;
-  return { from: "local", writes: false, reason, ...known, doubted: true };
+  // The other region may not serve, and yet have what another node of this one has changed.
+  const through = others !== "absent";
+  return { from: "local", writes: false, reason, through, agrees: false, doubted: true };
 }
 
 const leaseReasons: Readonly<Record<Exclude<StoreState, "full">, string>> = {
