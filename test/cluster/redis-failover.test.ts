@@ -70,6 +70,7 @@ test("a deposed primary that thaws after its replica's promotion answers no requ
   const stuck = readForEver(blind.store, instance, id);
   const readers = [usual, patient].map(({ store }) => readForEver(store, instance, id));
   primary.signal("SIGSTOP");
+  const late = blind.store.digests(partitionOf(instance)).catch((error: unknown) => error);
   await until("a promotion", async () => (await group.promoted()) !== primary.address);
   const promoted = await group.promoted();
   // A client changes the object at the promoted primary, and the change is acknowledged.
@@ -84,6 +85,8 @@ test("a deposed primary that thaws after its replica's promotion answers no requ
   const control = [primary.command("getrange", key ?? "", 0, 15), primary.info("role")];
   primary.signal("SIGCONT");
   expect(await Promise.all(control)).toEqual([old, "master"]);
+  // It was asked within the lease, and is answered after it.
+  expect(await late).toBeInstanceOf(StoreUnavailable);
   await until("both read again", () =>
     readers.every(({ seen }) => seen.at(-1)?.answer === after.lastChange),
   );
