@@ -22,6 +22,12 @@ function start(answer: () => InstanceStatus) {
     state: (): "full" | "none" => own.lease,
     lease: "full" as "full" | "none",
     storeId: "one",
+    /** Tells that the lease is another one. */
+    tell: (_state: "full" | "none"): void => undefined,
+    onState: (listener: (state: "full" | "none", reason: string) => void) => {
+      own.tell = (state) => listener(state, "test");
+      return () => undefined;
+    },
   };
   keeper = new InstanceKeeper(
     {
@@ -55,6 +61,16 @@ test("a store is given the instances again when it has other data, and only then
   await keeper.look();
   await keeper.look();
   expect(asked).toEqual(["one i", "two i"]);
+});
+
+test("a store is given the instances again after an outage, which may end with an old copy of it", async () => {
+  const { keeper, own, asked } = start(() => "Installed");
+  await keeper.ensureAll();
+  own.tell("none");
+  own.tell("full");
+  await keeper.look();
+  await keeper.look();
+  expect(asked).toEqual(["one i", "one i"]);
 });
 
 test("failed work is repeated later; an outage is not reported, a fault is reported once", async () => {

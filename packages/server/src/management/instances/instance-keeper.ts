@@ -11,7 +11,7 @@ import { checkRoot } from "../../roots/root-check.ts";
 
 export interface InstanceKeeperOptions {
   readonly store: InstanceStore;
-  readonly own: Pick<OwnStore, "state" | "storeId">;
+  readonly own: Pick<OwnStore, "state" | "storeId" | "onState">;
   readonly keyRing: Pick<KeyRing, "seal">;
   readonly rootFile: string;
   /** The instances in force. */
@@ -23,18 +23,23 @@ const everyMs = 1000;
 
 /**
  * Makes the configured instances known to the region's own store: at the start, and again when the store has other data
- * than before, since the store refuses changes of an instance without a status.
+ * than before, which it may have after each outage, since the store refuses changes of an instance without a status.
  */
 export class InstanceKeeper {
   readonly #options: InstanceKeeperOptions;
   readonly #timer: NodeJS.Timeout;
-  /** The identifier of the store's data that knows them. */
+  readonly #stop: () => void;
+  /** The store's data that know them. */
   #knownTo: string | undefined;
+  #outages = 0;
   #running = false;
   #reported = "";
 
   constructor(options: InstanceKeeperOptions, intervalMs: number = everyMs) {
     this.#options = options;
+    this.#stop = options.own.onState((state) => {
+      if (state === "none") this.#outages += 1;
+    });
     this.#timer = setInterval(() => void this.look(), intervalMs).unref();
   }
 
@@ -47,16 +52,20 @@ export class InstanceKeeper {
 
   /** Makes all of them known. */
   async ensureAll(): Promise<void> {
-    const { storeId } = this.#options.own;
+    const data = this.#data();
     await this.ensure(this.#options.instances());
-    this.#knownTo = storeId;
+    this.#knownTo = data;
+  }
+
+  /** Names the data that the store has: after an outage they may be older ones. */
+  #data(): string {
+    return `${this.#options.own.storeId} ${this.#outages}`;
   }
 
   /** Makes all of them known where the store does not know them yet and can be written. */
   async look(): Promise<void> {
     const { own, observe } = this.#options;
-    const { storeId } = own;
-    if (this.#running || own.state() !== "full" || storeId === this.#knownTo) return;
+    if (this.#running || own.state() !== "full" || this.#data() === this.#knownTo) return;
     this.#running = true;
     try {
       await this.ensureAll();
@@ -74,6 +83,7 @@ export class InstanceKeeper {
   }
 
   close(): void {
+    this.#stop();
     clearInterval(this.#timer);
   }
 }

@@ -102,6 +102,17 @@ describe("an instance's status in each region", () => {
     await expectStatuses("Installed", "Installed");
   });
 
+  test("is set again after an outage that ended with an old copy of the store", async () => {
+    await order("Installed");
+    await regions.lead();
+    const { own } = regions.a;
+    await own.instances.move(instance, ["Installed"], "Configuring");
+    own.setState("none");
+    own.setState("full");
+    await regions.lead();
+    await expectStatuses("Installed", "Installed");
+  });
+
   test("is never set by a slow node to an older status than its record has", async () => {
     await order("Installed");
     await regions.lead();

@@ -20,7 +20,7 @@ import type { StatusFollower } from "./status-follower.ts";
 
 export interface InstancesDutyOptions {
   readonly node: string;
-  readonly own: Pick<OwnStore, "storeId">;
+  readonly own: Pick<OwnStore, "storeId" | "onState">;
   readonly view: Pick<SystemView, "all" | "get" | "refresh" | "onChange">;
   readonly statuses: Pick<StatusFollower, "follow" | "wanted">;
   readonly deletion: Pick<
@@ -57,17 +57,23 @@ export class InstancesDuty implements Duty, Disposable {
   readonly #seen = new Map<string, Seen>();
   /** Deleted instance → objects of it that were erased. */
   readonly #erased = new Map<string, number>();
-  readonly #stop: () => void;
-  /** The identifier of the store's data in which all of them were checked. */
+  readonly #stops: readonly (() => void)[];
+  /** The identifier of the store's data in which all of them were checked; none after an outage, which may end with older data. */
   #lookedAt: string | undefined;
 
   constructor(options: InstancesDutyOptions) {
     this.#options = options;
-    this.#stop = options.view.onChange((changed) => this.#note(changed));
+    const { own, view } = options;
+    this.#stops = [
+      view.onChange((changed) => this.#note(changed)),
+      own.onState((state) => {
+        if (state === "none") this.#lookedAt = undefined;
+      }),
+    ];
   }
 
   [Symbol.dispose](): void {
-    this.#stop();
+    for (const stop of this.#stops) stop();
   }
 
   async run(context: DutyContext): Promise<DutyResult> {
@@ -95,7 +101,7 @@ export class InstancesDuty implements Duty, Disposable {
     return total;
   }
 
-  /** A store with other data knows nothing of what was done before. */
+  /** A store with other data, or older ones, knows nothing of what was done before. */
   #lookAtAll(): void {
     const { view, own } = this.#options;
     const { storeId } = own;
