@@ -21,7 +21,7 @@ import {
 import type { SimNode } from "./node.ts";
 import { byRole, namesOf, placesOf, sentinelsOf } from "./places.ts";
 import type { Random } from "./random.ts";
-import { rareFaults } from "./rare-faults.ts";
+import { holdNext, isOf, rareFaults } from "./rare-faults.ts";
 import { Retirement } from "./retirement.ts";
 import type { Copy } from "./store/member.ts";
 import type { RedisGroup } from "./store/redis-group.ts";
@@ -30,6 +30,9 @@ import type { World } from "./world.ts";
 
 /** How often a record is looked for that must be put back. */
 const putBackMs = 1_000;
+
+/** Scripts whose commands may be under way when their store is emptied. */
+const sentToTheEarlier = ["commit", "commit", "marker", "reserve", "set-cursor"] as const;
 
 /** How the product refuses to rekey an instance. Any other error is a bug. */
 const refusals = [StoreUnavailable, KeyRingUnavailable, RootOfTrustError] as const;
@@ -341,21 +344,31 @@ export function loseStore(world: World, random: Random, copies: Copies): string 
   const other = world.groups.find((each) => each !== group);
   if (other === undefined) return undefined;
   const copy = random.chance(0.5) ? copies.get(group.region) : undefined;
-  world.checker.lost(group.region, (id) => world.covered(other.region, id));
-  world.operations.lost(group.region, world.scheduler.nowMs);
-  world.formats.lost(group.region);
-  world.archives.get(group.region)?.forget();
+  const lose = (replace: () => void): void => {
+    world.checker.lost(group.region, (id) => world.covered(other.region, id));
+    world.operations.lost(group.region, world.scheduler.nowMs);
+    world.formats.lost(group.region);
+    world.archives.get(group.region)?.forget();
+    replace();
+  };
   if (copy !== undefined) {
-    group.replaceData(copy);
+    lose(() => group.replaceData(copy));
     world.older.add(group.region);
     return `${group.region}: an old copy`;
   }
   const { primary } = group;
-  const runs = random.chance(0.5) && primary.state === "up" && primary.role === "primary";
-  if (runs) group.flush();
-  else group.replaceData([]);
-  world.initialise(group);
-  return `${group.region}: ${runs ? "emptied while it runs" : "empty"}, initialised anew`;
+  const isUp = (): boolean => primary.state === "up" && group.primary.role === "primary";
+  const runs = random.chance(0.5) && isUp();
+  const empty = (): void => {
+    lose(() => (runs && isUp() ? group.flush() : group.replaceData([])));
+    world.initialise(group);
+  };
+  // What is sent to the earlier store by then arrives in the new one.
+  const underWay = runs && random.chance(0.5) ? random.pick(sentToTheEarlier) : undefined;
+  if (underWay === undefined) empty();
+  else holdNext(world, group, (line) => isOf(underWay, line), random.between(50, 2_500), empty);
+  const how = underWay === undefined ? "" : `, with a command (${underWay}) under way`;
+  return `${group.region}: ${runs ? "emptied while it runs" : "empty"}${how}, initialised anew`;
 }
 
 /**

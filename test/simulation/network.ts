@@ -1,3 +1,4 @@
+import type { CommandLine } from "@holdfast/redis";
 import { Random } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
 
@@ -48,6 +49,8 @@ export class Network {
   #cutsNow = 0;
   /** The number of lost messages. */
   lost = 0;
+  /** How long commands that a node sends to a Redis are held on their way, and with them all that follow on their connection. */
+  hold: ((from: string, to: string, lines: readonly CommandLine[]) => number) | undefined;
   /** Told of each message whose kind is known. */
   watch: ((message: Message) => void) | undefined;
 
@@ -86,8 +89,11 @@ export class Network {
     return () => count(-1);
   }
 
-  /** Sends a message; in a cut it is lost, or arrives late once the cut is healed. `kind` is for a story. */
-  send(from: string, to: string, arrive: () => void, kind?: string): void {
+  /**
+   * Sends a message, which is held for some time on its way; in a cut it is lost, or arrives late once the cut is healed. `kind`
+   * is for a story.
+   */
+  send(from: string, to: string, arrive: () => void, kind?: string, heldMs = 0): void {
     const { loss, late, farMs } = this.rules;
     const random = this.#random;
     const scheduler = this.#scheduler;
@@ -115,6 +121,6 @@ export class Network {
         scheduler.after(retryMs, attempt);
       }
     };
-    scheduler.after(base + extra, attempt);
+    scheduler.after(base + extra + heldMs, attempt);
   }
 }

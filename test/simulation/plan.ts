@@ -56,6 +56,7 @@ const needsBothStores = new Set([
   "copy that contradicts a record",
   "region lost and retired",
   "region retired while a node hangs",
+  "region retired while a reservation is under way",
   "node with another Redis of its region",
 ]);
 
@@ -106,7 +107,7 @@ const externalShare = 1 / 4;
 /** Adds what is drawn from numbers of its own, so that the other parts of a seed's plan stay as they are. */
 function withRare(plan: DrawnPlan, isFree: boolean): Omit<Plan, "order"> {
   const { seed, replicas, busyMs } = plan;
-  const random = new Random(seed + 2 ** 45);
+  const random = new Random(seed + 2 ** 46);
   const name = random.pick(Object.keys(rareFaults));
   const isPossible = isFree && !(plan.loss !== undefined && needsBothStores.has(name));
   const hasRare = random.chance(rareShare) && isPossible;

@@ -1,9 +1,11 @@
+import { type CommandLine, loadScripts, type ScriptName } from "@holdfast/redis";
 import type { Fault } from "./faults.ts";
 import type { SimNode } from "./node.ts";
 import { byRole, namesOf, sentinelsOf } from "./places.ts";
 import type { Random } from "./random.ts";
 import { Retirement } from "./retirement.ts";
 import type { Member } from "./store/member.ts";
+import type { RedisGroup } from "./store/redis-group.ts";
 import type { World } from "./world.ts";
 
 /** Faults that come together by chance too seldom; some histories have one of them besides the others. */
@@ -34,6 +36,57 @@ export const rareFaults: Readonly<Record<string, Fault>> = {
       return () => retirement.end();
     });
   },
+  "region retired while a reservation is under way": (world, random) => {
+    // A later region reserves last, and by its own records.
+    const [first, second] = random.chance(0.8) ? world.groups : world.groups.toReversed();
+    if (first === undefined || second === undefined) return undefined;
+    const decides = (line: CommandLine): boolean => isOf("reserve", line) && Number(line[2]) > 2;
+    const ends: (() => void)[] = [];
+    // Or its own region is retired, and has rejoined by the time.
+    const isOwn = random.chance(0.5);
+    const { region } = isOwn ? second : first;
+    const heldMs = isOwn ? random.between(10_000, 25_000) : random.between(4_000, 10_000);
+    const retire = (from: string): void => {
+      if (world.retirement !== undefined || world.spare !== undefined) return;
+      // Its lapse would otherwise keep the region from being level.
+      const asking = world.nodes.find(({ machine }) => machine.name === from)?.machine;
+      if (asking === undefined || asking.frozen) return;
+      asking.freeze(random.chance(0.5));
+      ends.push(() => asking.thaw());
+      world.scheduler.after(heldMs, () => asking.thaw());
+      const retirement = new Retirement(world, region, random);
+      world.retirement = retirement;
+      ends.push(() => retirement.end());
+    };
+    ends.push(holdNext(world, second, decides, heldMs, retire));
+    return { what: region, end: () => ends.forEach((end) => void end()) };
+  },
+  "level under way while another node leads": (world, random) => {
+    const group = random.pick(world.groups);
+    const { primary, region } = group;
+    if (primary.state !== "up") return undefined;
+    const isLevel = (line: CommandLine): boolean => isOf("set-level", line);
+    const forget = (): void => world.locks.get(region)?.forget();
+    const end = holdNext(world, group, isLevel, random.between(3_000, 8_000), forget);
+    // After a lapse, a leader catches up, and writes that its store is level.
+    primary.freeze();
+    world.scheduler.after(random.between(600, 2_000), () => primary.thaw());
+    return { what: region, end };
+  },
+  "lock masters that forget": (world, random) => {
+    const { region } = random.pick(world.groups);
+    let over = false;
+    const forget = (): void => {
+      if (over) return;
+      world.locks.get(region)?.forget();
+      world.scheduler.after(random.between(300, 2_500), forget);
+    };
+    forget();
+    const end = (): void => {
+      over = true;
+    };
+    return { what: region, end };
+  },
   "primary cut off with a node and a Sentinel": (world, random) => {
     const group = random.pick(world.groups);
     const [primary, ...others] = byRole(group);
@@ -45,6 +98,38 @@ export const rareFaults: Readonly<Record<string, Fault>> = {
     return { what: names.join("+"), end: world.network.cut(names, far, true) };
   },
 };
+
+const scripts = loadScripts();
+
+/** Whether a command runs a script. */
+export function isOf(script: ScriptName, [, sha]: CommandLine): boolean {
+  return sha === scripts[script].sha;
+}
+
+/**
+ * Holds the next commands of this kind on their way to a region's primary, once; `happens` meanwhile. Returns a function that
+ * ends the wait for them.
+ */
+export function holdNext(
+  world: World,
+  { primary }: Pick<RedisGroup, "primary">,
+  isMeant: (line: CommandLine) => boolean,
+  heldMs: number,
+  happens: (from: string) => void,
+): () => void {
+  const { network, scheduler } = world;
+  const hold = (from: string, to: string, lines: readonly CommandLine[]): number => {
+    if (to !== primary.name || !lines.some(isMeant)) return 0;
+    end();
+    scheduler.after(0, () => happens(from));
+    return heldMs;
+  };
+  const end = (): void => {
+    if (network.hold === hold) network.hold = undefined;
+  };
+  network.hold = hold;
+  return end;
+}
 
 /** A node hangs while a barrier is under way and changes wait behind it; meanwhile something happens. */
 function hanging(

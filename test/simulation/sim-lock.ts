@@ -28,6 +28,11 @@ export class SimLock {
     };
   }
 
+  /** Loses its memory, as lock masters do that start anew without a file. */
+  forget(): void {
+    this.#holder = undefined;
+  }
+
   #take(life: Life, ttlMs: number, again: boolean): boolean {
     const now = life.machine.monotonicMs();
     const held = this.#holder !== undefined && this.#untilMs > now;

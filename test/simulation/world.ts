@@ -70,6 +70,7 @@ export class World implements NodeListener {
   readonly scheduler = new Scheduler();
   readonly random: Random;
   readonly network: Network;
+  readonly locks = new Map<string, SimLock>();
   readonly groups: readonly RedisGroup[];
   readonly nodes: readonly SimNode[];
   readonly checker = new Checker(regionNames);
@@ -145,6 +146,7 @@ export class World implements NodeListener {
     }
     this.nodes = this.groups.flatMap((group) => {
       const lock = new SimLock(group.region, network);
+      this.locks.set(group.region, lock);
       return [1, 2].map(
         (number) =>
           new SimNode({

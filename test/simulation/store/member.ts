@@ -16,6 +16,8 @@ export interface Neighbours {
   readonly open: (from: string, to: string) => boolean;
   /** Told that a replica repeated something. */
   readonly copied?: (from: string, to: string) => void;
+  /** Told that a primary has named a replica. */
+  readonly named?: (replica: Member) => void;
 }
 
 /** What a member of a store is made of. */
@@ -310,7 +312,9 @@ export class Member implements Server {
       const [host = "", port = ""] = this.source?.address.split(":") ?? [];
       return ["slave", host, Number(port), "connected", this.offset];
     }
-    const replicas = this.#connected().map(({ address, offset }) => {
+    const replicas = this.#connected().map((replica) => {
+      this.#neighbours.named?.(replica);
+      const { address, offset } = replica;
       const [host = "", port = ""] = address.split(":");
       return [host, port, String(offset)];
     });

@@ -42,6 +42,7 @@ export class RedisGroup {
   readonly #network: Network;
   readonly #random: Random;
   #primary: Member;
+  readonly #named = new Set<Member>();
   #epoch = 0;
   /** How often the name of the store was looked up. */
   #asked = 0;
@@ -70,6 +71,7 @@ export class RedisGroup {
       open,
       copied: (from: string, to: string) =>
         network.watch?.({ from, to, kind: "copy", sentMs: scheduler.nowMs, lost: false }),
+      named: (replica: Member) => void this.#named.add(replica),
     };
     this.members = Array.from(
       { length: replicas + 1 },
@@ -86,7 +88,9 @@ export class RedisGroup {
           broken,
         }),
     );
-    this.used = new UseChecker(this.members, () => scheduler.nowMs);
+    // Nodes wait for those that are configured, and for those that the primary has named since the store has its data.
+    const isKnown = (replica: Member) => this.#leastReplicas > 0 || this.#named.has(replica);
+    this.used = new UseChecker(this.members, () => scheduler.nowMs, isKnown);
     this.#primary = this.member(0);
     for (const replica of this.members.slice(1)) replica.follow(this.#primary);
     this.sentinels = Array.from(
@@ -153,6 +157,7 @@ export class RedisGroup {
   replaceData(copy: Copy): void {
     this.losses += 1;
     this.lostMs = this.#scheduler.nowMs;
+    this.#named.clear();
     const primary = this.#primary;
     for (const member of this.members) if (member.state !== "down") member.kill(false);
     primary.restore(copy);
@@ -167,6 +172,7 @@ export class RedisGroup {
   flush(): void {
     this.losses += 1;
     this.lostMs = this.#scheduler.nowMs;
+    this.#named.clear();
     const { redis } = this.#primary;
     this.#primary.execute(redis.connect(), ["FLUSHALL"]);
   }

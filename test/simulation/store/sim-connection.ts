@@ -76,16 +76,16 @@ class Pipe {
   #sent = 0;
   #arrived = 0;
   readonly #early = new Map<number, () => void>();
-  readonly #send: (arrive: () => void) => void;
+  readonly #send: (arrive: () => void, heldMs?: number) => void;
 
-  constructor(send: (arrive: () => void) => void) {
+  constructor(send: (arrive: () => void, heldMs?: number) => void) {
     this.#send = send;
   }
 
-  send(arrive: () => void): void {
+  send(arrive: () => void, heldMs?: number): void {
     const number = this.#sent;
     this.#sent += 1;
-    this.#send(() => {
+    const inOrder = (): void => {
       if (number !== this.#arrived) {
         this.#early.set(number, arrive);
         return;
@@ -96,7 +96,8 @@ class Pipe {
         next();
         next = this.#early.get(this.#arrived);
       }
-    });
+    };
+    this.#send(inOrder, heldMs);
   }
 }
 
@@ -111,6 +112,7 @@ class SimConnection implements StoreConnection {
   readonly #server: ServerConnection;
   readonly #there: Pipe;
   readonly #back: Pipe;
+  readonly #heldMs: (lines: readonly CommandLine[]) => number;
   readonly #failing = new Set<(error: Error) => void>();
   #end: (reason: string) => void = () => undefined;
 
@@ -120,7 +122,10 @@ class SimConnection implements StoreConnection {
     this.address = server.address;
     this.#life = life;
     this.#commandTimeoutMs = commandTimeoutMs;
-    this.#there = new Pipe((arrive) => network.send(name, server.name, arrive));
+    this.#there = new Pipe((arrive, heldMs) =>
+      network.send(name, server.name, arrive, undefined, heldMs),
+    );
+    this.#heldMs = (lines) => network.hold?.(name, server.name, lines) ?? 0;
     this.#back = new Pipe((arrive) => network.send(server.name, name, () => life.run(arrive)));
     this.#server = server.connect(() => {
       this.#back.send(() => this.destroy("Redis closed the connection"));
@@ -195,7 +200,7 @@ class SimConnection implements StoreConnection {
           outcomes.push(outcomeOf(reply));
           if (outcomes.length === lines.length) settle(outcomes);
         });
-      });
+      }, this.#heldMs(lines));
     });
   }
 

@@ -54,12 +54,19 @@ type Purpose = "commit" | "read";
 export class UseChecker {
   readonly #members: readonly Member[];
   readonly #nowMs: () => number;
+  /** Whether nodes know of a replica: they cannot wait for others. */
+  readonly #isKnown: (replica: Member) => boolean;
   /** The primary through which a change was acknowledged last, by when it became one, and when that was first done. */
   #newest: { readonly sinceMs: number; readonly firstMs: number } | undefined;
 
-  constructor(members: readonly Member[], nowMs: () => number) {
+  constructor(
+    members: readonly Member[],
+    nowMs: () => number,
+    isKnown: (replica: Member) => boolean,
+  ) {
     this.#members = members;
     this.#nowMs = nowMs;
+    this.#isKnown = isKnown;
   }
 
   /** What a process is about to ask; the result checks the answer. Undefined where it asks nobody. */
@@ -92,7 +99,9 @@ export class UseChecker {
     const write = member.writeOf(key, value);
     if (write === undefined) return;
     const lacking = this.#members.find(
-      (each) => (each === member || each.role === "replica") && !each.keeps(key, write),
+      (each) =>
+        (each === member || (each.role === "replica" && this.#isKnown(each))) &&
+        !each.keeps(key, write),
     );
     if (lacking === undefined) return;
     const what = `${member.name} answers what is not on the disk of ${lacking.name}`;

@@ -53,7 +53,7 @@ const recordsPerRun = 1_000;
 const factsPerRun = 200;
 const plannedMaxDefault = 50_000;
 /** When the date of an object is tried again that cannot be read, or of a key to destroy whose instance takes no changes. */
-const againSeconds = 60;
+const againSeconds = 20;
 /** How long destructions wait after a region could not agree. */
 const agreeAgainMs = 10_000;
 
