@@ -191,7 +191,7 @@ async function judged(server: Flaky) {
     isolated: new Intervals(),
   };
   const settings = { count: 6, seed: 1, restMs: 0 };
-  const edits = new Edits(clientsOf(server), history, finished, settings);
+  const edits = new Edits(clientsOf(server), history, { finished, ending: [] }, settings);
   const found = () => history.recorder.history(circumstances);
   await until("each kind of request", () => {
     const { operations } = found();

@@ -8,7 +8,7 @@ import { type Changing, changing, changingReferences, itemOf } from "./attribute
 import type { Clients, Endpoint, Outcome } from "./clients.ts";
 import type { Entry, History } from "./history.ts";
 import type { Asked } from "./recorder.ts";
-import { noteLook } from "./workload.ts";
+import { noteLook, type Workload } from "./workload.ts";
 
 /** The version of requests for attributes: it tells an absent value from an absent object. */
 const version = "2.1";
@@ -16,6 +16,8 @@ const version = "2.1";
 const membersMax = 5;
 /** Clients change the latest objects, so that no object's history becomes too long to decide. */
 const latest = 500;
+/** How often they turn to an object that ends just now: others must see its end as one. */
+const endingShare = 0.25;
 /** Clients begin when there are so many objects; on fewer, they would all change the same ones. */
 const objectsMin = 20;
 const retryMs = 20;
@@ -53,6 +55,7 @@ export class Edits {
   readonly #clients: Clients;
   readonly #history: History;
   readonly #finished: readonly Entry[];
+  readonly #ending: readonly Entry[];
   readonly #random: () => number;
   readonly #count: number;
   readonly #loops: readonly Promise<void>[];
@@ -63,11 +66,11 @@ export class Edits {
   #open = newText();
   #stopped = false;
 
-  /** `finished` are the objects that their makers have completed; it grows. */
+  /** `finished` are the objects that their makers have completed, `ending` those that end just now; both change. */
   constructor(
     clients: Clients,
     history: History,
-    finished: readonly Entry[],
+    { finished, ending }: Pick<Workload, "finished" | "ending">,
     {
       count,
       seed,
@@ -77,6 +80,7 @@ export class Edits {
     this.#clients = clients;
     this.#history = history;
     this.#finished = finished;
+    this.#ending = ending;
     this.#random = seeded(seed);
     this.#count = count;
     this.#loops = Array.from({ length: count }, (_, at) => this.#loop(`client ${at + 1}`, restMs));
@@ -101,10 +105,12 @@ export class Edits {
     }
   }
 
-  /** Any of the latest objects. */
+  /** One that ends just now, or any of the latest objects: the later, the more often. */
   #any(): Entry | undefined {
-    const from = Math.max(0, this.#finished.length - latest);
-    return this.#finished[from + Math.floor(this.#random() * (this.#finished.length - from))];
+    const ending = this.#ending[Math.floor((this.#random() / endingShare) * this.#ending.length)];
+    if (ending !== undefined) return ending;
+    const count = Math.min(latest, this.#finished.length);
+    return this.#finished.at(Math.floor(this.#random() ** 2 * count) * -1 - 1);
   }
 
   /** Reads so many objects with one message. */

@@ -129,7 +129,7 @@ class Run {
     const known = await this.#firstKey();
     this.#workload = new Workload(this.#clients, this.#history, workers, seed);
     const edits = { count: this.#options.clients ?? 4, seed, restMs: this.#options.restMs ?? 40 };
-    this.#edits = new Edits(this.#clients, this.#history, this.#workload.finished, edits);
+    this.#edits = new Edits(this.#clients, this.#history, this.#workload, edits);
     this.#probes = new Probes(this.#clients, this.#history, this.#gaps, known, 2);
     await sleep(3_000);
     this.#gaps.all.length = 0;

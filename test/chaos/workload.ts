@@ -18,6 +18,8 @@ const ranks = {
   destroyed: rankOf("DestroyedCompromised"),
 };
 const restMs = 40;
+/** So many objects are known whose end began last. */
+const endingMax = 4;
 /** A vCenter step gives up after this many attempts. */
 const triesMax = 60;
 
@@ -29,6 +31,7 @@ export class Workload {
   readonly #workers: readonly Promise<void>[];
   /** Objects that their maker has completed. */
   readonly #finished: Entry[] = [];
+  readonly #ending: Entry[] = [];
   #stopped = false;
 
   constructor(clients: Clients, history: History, workers: number, seed: number) {
@@ -41,6 +44,11 @@ export class Workload {
   /** The completed objects, the latest last; it grows. */
   get finished(): readonly Entry[] {
     return this.#finished;
+  }
+
+  /** The objects whose revocation or destruction began last. */
+  get ending(): readonly Entry[] {
+    return this.#ending;
   }
 
   /** Any completed object. */
@@ -59,7 +67,7 @@ export class Workload {
       const dice = this.#random();
       const entry = this.any(this.#random());
       if (entry === undefined || dice < 0.4) await this.#newKey(client);
-      else if (dice < 0.85) {
+      else if (dice < 0.75) {
         const asker = { client, endpoint: this.#clients.next() };
         await readAt(this.#clients, this.#history, entry, asker);
       } else await this.#move(client, entry);
@@ -190,6 +198,8 @@ export class Workload {
     const to = isCompromised ? ranks.destroyed : ranks.compromised;
     entry.held = true;
     entry.tried = to;
+    this.#ending.unshift(entry);
+    this.#ending.length = Math.min(this.#ending.length, endingMax);
     const send = (session: KmipClient) =>
       isCompromised
         ? session.destroy({ uniqueIdentifier })
