@@ -16,6 +16,16 @@ const tlsTests = [`${regions}/peer/peer-tls.test.ts`, `${regions}/peer/peer-abus
 /** Faults in which store serves, in retirement, in a full region, and between the regions' nodes. */
 export const servingFaults: readonly PlantedFault[] = [
   {
+    name: "level-before-the-regions-are-read",
+    kind: "protocol",
+    file: `${regions}/serving/serving-watch.ts`,
+    find: "if (!this.#state.level && serveStep(this.#state, levels).level) await this.#refresh();\n      ",
+    replace: "",
+    rule: "a region that has caught up reads who is retired before it serves",
+    promises: ["When a retired region returns"],
+    tests: [`${regions}/store/paused-node.test.ts`],
+  },
+  {
     name: "level-at-once",
     kind: "protocol",
     file: serving,

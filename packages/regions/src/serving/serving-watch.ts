@@ -247,7 +247,10 @@ export class ServingWatch {
     } else {
       this.#levelsAt = timers.monotonicMs();
       const { reached, lost } = await own.levels();
-      this.#apply({ type: "levels", outage, reached, lost });
+      const levels = { type: "levels", outage, reached, lost } as const;
+      // With everything that the others have, the store also has what they decided about this region meanwhile.
+      if (!this.#state.level && serveStep(this.#state, levels).level) await this.#refresh();
+      this.#apply(levels);
     }
   }
 

@@ -145,3 +145,22 @@ test("a late write of an agreed operation from before a retirement and a rejoin 
   expect((await copyOf(b, key))?.facts.destroyed).toBeUndefined();
   await regions.close();
 });
+
+test("a retired region that has caught up serves nothing, although it only met a node that was paused meanwhile", async () => {
+  const regions = await regionsWithInstance();
+  const { a, b, time } = regions;
+  a.own.setState("none");
+  await time.pass(100);
+  // Another node of b retires a; this one has read the records just before.
+  await time.until(b.store.records.refresh());
+  const generations = { generation: 1, retired: 1 };
+  const retired = changedRegion(undefined, "a", "b", time.wallMs(), () => generations);
+  await b.own.commit(systemInstance, [{ kind: "create", after: retired }], []);
+  a.own.setState("full");
+  await time.pass(100);
+  a.events.length = 0;
+  await regions.levelOf(a);
+  expect(a.store.serving().from).toBe("none");
+  expect(a.events.filter((one) => one.type === "serving" && one.from === "local")).toEqual([]);
+  await regions.close();
+});
