@@ -1,19 +1,12 @@
 import { ManagementError } from "@holdfast/admin";
-import {
-  type ManagedObject,
-  partitionOf,
-  readAnyRecord,
-  readKekRecord,
-  systemInstance,
-} from "@holdfast/engine";
-import { instanceKeys, partitionKeys } from "../../packages/redis/src/connection/keys.ts";
+import { type ManagedObject, readAnyRecord, readKekRecord, systemInstance } from "@holdfast/engine";
 import type { DeletionStep } from "../../packages/server/src/management/instances/deletion.ts";
 import { instanceRecordId } from "../../packages/server/src/records/records.ts";
 import { certificateValues } from "../../packages/server/src/testing/system-records.ts";
 import { Violation } from "./checker.ts";
 import { ask, type Reply, type Wish } from "./client.ts";
 import { faults } from "./faults.ts";
-import { objectsIn } from "./look.ts";
+import { objectsIn, statusIn } from "./look.ts";
 import { answerOf, callOf } from "./management-call.ts";
 import type { SimNode } from "./node.ts";
 import type { Order } from "./order.ts";
@@ -324,7 +317,7 @@ export class InstanceDeletion implements Order {
       if (found?.status !== "Installed" || found.removal !== undefined) {
         return `the second instance is ${found?.status} in ${group.region}`;
       }
-      const status = statusIn(group);
+      const status = statusIn(group.primary, deleted);
       if (status !== "Installed")
         return `the second instance has status ${status} in ${group.region}`;
     }
@@ -335,7 +328,7 @@ export class InstanceDeletion implements Order {
   #wrongIfGone(): string | undefined {
     for (const group of this.#world.groups) {
       const { region, primary } = group;
-      const status = statusIn(group);
+      const status = statusIn(primary, deleted);
       if (status !== "Deleted") return `the deleted instance has status ${status} in ${region}`;
       const object = objectsIn(primary, deleted).find(isReadable);
       if (object)
@@ -350,11 +343,6 @@ export class InstanceDeletion implements Order {
 
 function broken(what: string): Violation {
   return new Violation(`the second instance ${what}`);
-}
-
-function statusIn({ primary }: World["groups"][number]): string | undefined {
-  const { prefix } = partitionKeys(partitionOf(deleted));
-  return primary.redis.data.text(instanceKeys(prefix, deleted).status);
 }
 
 function isReadable({ facts, material }: ManagedObject): boolean {

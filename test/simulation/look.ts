@@ -9,6 +9,7 @@ import {
 import {
   allPartitions,
   allTrails,
+  instanceKeys,
   partitionKeys,
   recordKey,
   sysKeys,
@@ -47,6 +48,12 @@ export function lookAt(member: Member, instance: string, id: string): LookedAt |
   const covered = readPartitionHead(textOf(member, head))?.covered ?? 0;
   const { tag, changed: number, promised } = header;
   return { object, tag, number, covered: promised <= covered };
+}
+
+/** The status of an instance in a member's data; undefined for an unknown one. */
+export function statusIn(member: Member, of: string): string | undefined {
+  const { prefix } = partitionKeys(partitionOf(of));
+  return member.redis.data.text(instanceKeys(prefix, of).status);
 }
 
 const { head: sysHead } = partitionKeys(sysPartition);
