@@ -1,5 +1,6 @@
 import { ManagementError } from "@holdfast/admin";
 import { type ManagedObject, readAnyRecord, readKekRecord, systemInstance } from "@holdfast/engine";
+import type { CommandLine } from "@holdfast/redis";
 import type { DeletionStep } from "../../packages/server/src/management/instances/deletion.ts";
 import { instanceRecordId } from "../../packages/server/src/records/records.ts";
 import { certificateValues } from "../../packages/server/src/testing/system-records.ts";
@@ -12,6 +13,7 @@ import type { SimNode } from "./node.ts";
 import type { Order } from "./order.ts";
 import { OrderWork } from "./order-work.ts";
 import type { Random } from "./random.ts";
+import { holdNext, isOf } from "./rare-faults.ts";
 import type { World } from "./world.ts";
 
 /** The instance that is deleted. It is in the partition of the histories' other instance. */
@@ -120,6 +122,10 @@ export class InstanceDeletion implements Order {
   deletes(node: SimNode, step: DeletionStep): void {
     const world = this.#world;
     world.trace.line(node.machine.name, `deletes the second instance: ${step}`);
+    if (step === "reserve" && this.#random.chance(0.3)) {
+      const group = this.#random.pick(world.groups);
+      holdNext(world, group, isChange, this.#random.between(2_000, 9_000), () => undefined);
+    }
     if (this.#work.isOver || this.#kills >= killsMax || !this.#random.chance(0.15)) return;
     this.#kills += 1;
     const { life } = node.machine;
@@ -343,6 +349,12 @@ export class InstanceDeletion implements Order {
 
 function broken(what: string): Violation {
   return new Violation(`the second instance ${what}`);
+}
+
+/** Whether a command changes objects of the second instance, and is refused once that is deleted. */
+function isChange(line: CommandLine): boolean {
+  const args = line.slice(3 + Number(line[2]));
+  return isOf("commit", line) && args[1] === deleted && args[3] !== "none";
 }
 
 function isReadable({ facts, material }: ManagedObject): boolean {
