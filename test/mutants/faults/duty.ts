@@ -36,9 +36,9 @@ export const dutyFaults: readonly PlantedFault[] = [
     name: "reads-before-the-release",
     kind: "duty",
     file: resolve,
-    find: "      await peer.release(instance, operation);\n    }\n    // Only now are the copies certain: every decision was made before the releases.\n    for (const peer of earlier) copies.push(await copiesAt(peer, reservation));",
+    find: "      await peer.release(instance, operation);\n    }\n    // Only now are the copies certain: every decision was made before the releases.\n    for (const peer of earlier) copies.push(await this.#copiesAt(peer, reservation));",
     replace:
-      "      copies.push(await copiesAt(peer, reservation));\n      await peer.release(instance, operation);\n    }",
+      "      copies.push(await this.#copiesAt(peer, reservation));\n      await peer.release(instance, operation);\n    }",
     rule: "copies are certain only after every earlier region has released",
     promises: ["If a node dies in the middle of an agreed operation"],
     tests: resolveTests,

@@ -327,6 +327,8 @@ export const scriptFaults: readonly PlantedFault[] = [
     find: 'if may and status ~= "Deleted" then',
     replace: "if may then",
     rule: "an instance that is Deleted stays so",
+    unseen:
+      "a store's status and record of an instance are lost, and put back, together: no node reads a status that is Deleted beside an older record",
     promises: ["A deleted instance never comes back"],
     tests,
   },
