@@ -345,8 +345,9 @@ class InstanceMerge {
     try {
       await this.#own.quarantine(this.#instance, uniqueIdentifier, "it does not decode", {
         replacement,
+        // With the copy's seals: what sealed the older state may be gone.
         join: (older, copy) => {
-          const outcome = joinKeepingSeals(older, copy);
+          const outcome = joinKeepingSeals(copy, older);
           return outcome.kind === "joined" ? outcome.object : copy;
         },
       });
