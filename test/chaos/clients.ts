@@ -57,12 +57,19 @@ export class Clients implements AsyncDisposable {
   readonly #open = new Map<Endpoint, Promise<KmipClient>>();
   /** By endpoint, the requests under way on these. */
   readonly #underWay = new Map<Endpoint, number>();
+  /** The tasks that have no result yet. */
+  readonly #tasks = new Set<{ readonly beganMs: number }>();
   #turn = 0;
 
   constructor(endpoints: readonly Endpoint[], history: History, patience: Patience) {
     this.endpoints = endpoints;
     this.#history = history;
     this.#patience = patience;
+  }
+
+  /** The time up to which the results of all tasks are known. */
+  get knownMs(): number {
+    return [...this.#tasks].reduce((ms, { beganMs }) => Math.min(ms, beganMs), performance.now());
   }
 
   /**
@@ -136,6 +143,8 @@ export class Clients implements AsyncDisposable {
     endpoint: Endpoint,
     work: () => Promise<Answer>,
   ): Promise<Outcome<Answer>> {
+    const task = { beganMs: performance.now() };
+    this.#tasks.add(task);
     const moment = began(endpoint);
     try {
       const answer = await work();
@@ -151,6 +160,8 @@ export class Clients implements AsyncDisposable {
       }
       this.#history.violation("wrongAnswer", `${name} at ${endpoint.node}: ${error}`);
       return { kind: "failed", moment: moment() };
+    } finally {
+      this.#tasks.delete(task);
     }
   }
 

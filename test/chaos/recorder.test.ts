@@ -95,3 +95,15 @@ test("a shared change that an endpoint does not show is found", () => {
     expect.stringMatching(/^object k at any endpoint: no order explains GetAttributes by r at b1/),
   ]);
 });
+
+test("what is answered after a request that is still under way began proves nothing", () => {
+  const recorder = new Recorder();
+  recorder.outcome("c", "k", { operation: "Create" }, done(at("a1", 10)));
+  const look = { operation: "GetAttributes", outcome: "done" } as const;
+  recorder.note("r", "k", at("b1", 40), { ...look, state: "Active" });
+  const violationsBy = (knownMs?: number) =>
+    judge(recorder.history(circumstances(), knownMs)).violations.length;
+  expect(violationsBy(35)).toBe(0);
+  expect(violationsBy(45)).toBeGreaterThan(0);
+  expect(violationsBy()).toBeGreaterThan(0);
+});

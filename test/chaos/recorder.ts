@@ -89,10 +89,14 @@ export class Recorder {
     this.#convergedMs.push(performance.now());
   }
 
-  /** The history, when the circumstances of all of it are known. */
-  history(circumstances: Circumstances): ClientHistory {
+  /**
+   * The history, when the circumstances of all of it are known. While it goes on, the results of all requests are known up
+   * to `knownMs` only: what is answered later proves nothing, since it may show a change that is not noted yet.
+   */
+  history(circumstances: Circumstances, knownMs = Number.POSITIVE_INFINITY): ClientHistory {
     const doubtful = new Set<string>();
     const operations = this.#operations
+      .flatMap((one) => knownBy(one, knownMs))
       .toSorted((one, other) => one.call - other.call)
       .map((one): Operation => {
         const found = withStores(one, circumstances, doubtful.has(one.object));
@@ -126,6 +130,13 @@ export class Recorder {
         : { outcome: "refused", reason };
     this.note(client, object, moment, { operation, ...came } as Content);
   }
+}
+
+/** A request as it was known at a time: a later answer was none, and a question without an answer says nothing. */
+function knownBy(one: Operation, knownMs: number): readonly Operation[] {
+  const { return: returned = 0, ...asked } = one;
+  if (returned <= knownMs) return [one];
+  return isChange(one) ? [{ ...asked, outcome: "unknown" } as Operation] : [];
 }
 
 function cameOf(outcome: Outcome<unknown>): Pick<Operation, "outcome" | "reason"> {

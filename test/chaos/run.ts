@@ -27,6 +27,10 @@ const instance = "vcenter";
 const patience = { connectTimeoutMs: 2_000, requestTimeoutMs: 5_000 };
 const recoveryMaxMs = 90_000;
 const textsMax = 100;
+/** By then the metrics of every node were read again, also of one that is silent. */
+const suspicionMs = 7_000;
+/** As much of a violation's text as names the object. */
+const namedLength = 44;
 
 /** Runs faults against two regions under load and reports what clients saw. */
 export async function runChaos(
@@ -105,6 +109,7 @@ class Run {
   #edits: Edits | undefined;
   #probes: Probes | undefined;
   #steps = 0;
+  #bailed = false;
 
   constructor(
     options: ChaosOptions,
@@ -137,6 +142,7 @@ class Run {
     const untilMs = performance.now() + minutes * 60_000;
     for (const step of planOf(seed, this.#kinds)) {
       await this.#step(step);
+      this.#bailed = await this.#isBroken();
       const done = performance.now() > untilMs && this.#steps >= atLeast.steps;
       if (done || this.#stopped.aborted || this.#gaveUp || this.#bailed) break;
     }
@@ -174,12 +180,23 @@ class Run {
     return this.#history.count("notRecovered") > 0;
   }
 
-  /** Whether a broken promise ends the run. */
-  get #bailed(): boolean {
+  /** Whether a promise is broken, if that ends the run. */
+  async #isBroken(): Promise<boolean> {
     if (this.#options.bail !== true) return false;
+    const suspected = new Set(this.#suspicions());
+    if (suspected.size === 0) return false;
+    // The circumstances of an answer are known only a while later.
+    await sleep(suspicionMs);
+    return this.#suspicions().some((each) => suspected.has(each));
+  }
+
+  /** What seems to be broken by now; an object is named first. */
+  #suspicions(): readonly string[] {
     const { circumstances } = this.#monitor;
-    if (this.#history.judge(circumstances).length > 0) return true;
-    return judge(this.#history.recorder.history(circumstances)).violations.length > 0;
+    const { recorder } = this.#history;
+    const told = this.#history.judge(circumstances).map(({ text }) => text);
+    const { violations } = judge(recorder.history(circumstances, this.#clients.knownMs));
+    return [...told, ...violations].map((text) => text.slice(0, namedLength));
   }
 
   /** The key that probes read. */
