@@ -60,8 +60,9 @@ export class Network {
     this.rules = rules;
   }
 
-  /** From now on no message is lost or late without a cut, and no connection ends. */
+  /** From now on no message is lost, late or held without a cut, and no connection ends. */
   calm(): void {
+    this.hold = undefined;
     const { broken, farMs } = this.rules;
     this.rules = { farMs, loss: 0, late: 0, ...(broken !== undefined && { broken: 0 }) };
   }
