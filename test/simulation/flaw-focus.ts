@@ -12,7 +12,6 @@ export const focusOf: Readonly<Partial<Record<Flaw, string>>> = {
     "cut between the regions, and a store frozen after it",
   "last writer wins without the stamp rule": "clock jump",
   "a region as the writer of a value": "node cut from its Redis",
-  "a retirement that nobody hears of": "region lost and retired",
   "a format that only one region reads": "release with another format",
   "an older release on a store of the next one": "release with another format",
   "a region that hands over no changes": "region lost and retired",

@@ -50,7 +50,6 @@ export type Flaw =
   | "local store used too early after an outage"
   | "last writer wins without the stamp rule"
   | "a region as the writer of a value"
-  | "a retirement that nobody hears of"
   | "a format that only one region reads"
   | "dates that no leader writes"
   | "counts that nobody corrects"
@@ -141,7 +140,6 @@ const faultyParts: Readonly<Record<Flaw, Partial<Flaws>>> = {
   "a region as the writer of a value": {
     writer: (own, region) => replaced(own, { next: () => region }),
   },
-  "a retirement that nobody hears of": { service: serviceThatSays({ retired: 0 }) },
   "a format that only one region reads": {
     service: serviceThatSays({ recordFormat: Number.MAX_SAFE_INTEGER }),
   },

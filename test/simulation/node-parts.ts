@@ -91,7 +91,8 @@ export function makeParts(
   );
   const links = options.others().map((other) => linkTo(other, life, node, options));
   const peers = links.map((link) => flaws.peer(link));
-  const rules = new NodeRules({ node: machine.name, region, own }, listener.crashed);
+  const isSplit = (): boolean => listener.spare !== undefined;
+  const rules = new NodeRules({ node: machine.name, region, own, isSplit }, listener.crashed);
   const store = new RegionalStore({
     region,
     own: rules.own(own),

@@ -24,7 +24,7 @@ import { makeParts, type Parts } from "./node-parts.ts";
 import { SimMemory } from "./sim-memory.ts";
 import type { Call } from "./sim-peer.ts";
 import type { RedisGroup } from "./store/redis-group.ts";
-import { connectionsOf, timersOf } from "./store/sim-connection.ts";
+import { connectionsOf, processName, timersOf } from "./store/sim-connection.ts";
 import { noted } from "./store/store-use.ts";
 import type { StoresChecker } from "./stores-checker.ts";
 
@@ -46,6 +46,8 @@ export interface NodeListener {
   used(node: SimNode): void;
   /** Hears which nodes have answered which. */
   readonly stores: Pick<StoresChecker, "met">;
+  /** A second Redis of a region, which one of its nodes uses by mistake. */
+  readonly spare: RedisGroup | undefined;
   /** Checks what no client sees. */
   readonly inner: InnerChecks;
   /** A node asks another region, or is answered. */
@@ -207,6 +209,7 @@ function openStore(
     memory: memory.options(life, root),
     recordFormat: format,
     formatsEveryMs,
+    processName: processName(life),
     clock: life.timers,
     timers: timersOf(life),
     observe: (event) => listener.event(machine.name, event),

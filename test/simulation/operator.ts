@@ -4,7 +4,7 @@ import { RegionRefused, type RegionTools } from "@holdfast/regions";
 import { Machine } from "./machine.ts";
 import { idsOf, type Random } from "./random.ts";
 import { SimPeer } from "./sim-peer.ts";
-import { connectionsOf, timersOf } from "./store/sim-connection.ts";
+import { connectionsOf, processName, timersOf } from "./store/sim-connection.ts";
 import type { World } from "./world.ts";
 
 /** How long a command waits for the other region before it counts as unreachable. */
@@ -35,6 +35,7 @@ export async function atRegion<Result>(
     root: world.rootOf(region),
     // Of the newest release that the region runs.
     recordFormat: Math.max(...here.map(({ setup }) => setup.format)),
+    processName: processName(life),
     clock: timers,
     timers: timersOf(life),
     observe: () => undefined,

@@ -32,7 +32,14 @@ export class NodeRules {
       node,
       region,
       own,
-    }: { readonly node: string; readonly region: string; readonly own: OwnStore },
+      isSplit,
+    }: {
+      readonly node: string;
+      readonly region: string;
+      readonly own: OwnStore;
+      /** Whether nodes of one region use two stores, by mistake. */
+      readonly isSplit: () => boolean;
+    },
     failed: (error: Violation) => void,
   ) {
     const broken = (what: string): void => failed(new Violation(`${node} ${what}`));
@@ -40,7 +47,7 @@ export class NodeRules {
     this.#serving = new ServingRules(broken);
     this.#levels = new LevelRules(this.#serving, broken);
     this.#full = new FullRules(region, broken);
-    this.#reads = new ReadRules(own, this.#serving, broken);
+    this.#reads = new ReadRules(own, this.#serving, broken, isSplit);
     this.#service = new ServiceRules(own, broken);
   }
 

@@ -15,6 +15,7 @@ type Copies = readonly (OwnStoredObject | undefined)[];
 export class ReadRules {
   readonly #broken: Broken;
   readonly #serving: ServingRules;
+  readonly #isSplit: () => boolean;
   /** The identifiers of a read, as they were given → what the own store answered for it, and in which state of its lease. */
   readonly #own = new WeakMap<
     readonly string[],
@@ -29,9 +30,15 @@ export class ReadRules {
   /** Numbers what happens. */
   #now = 0;
 
-  constructor(own: Pick<OwnStore, "onState">, serving: ServingRules, broken: Broken) {
+  constructor(
+    own: Pick<OwnStore, "onState">,
+    serving: ServingRules,
+    broken: Broken,
+    isSplit: () => boolean,
+  ) {
     this.#serving = serving;
     this.#broken = broken;
+    this.#isSplit = isSplit;
     own.onState(() => {
       this.#leases += 1;
     });
@@ -87,8 +94,8 @@ export class ReadRules {
   /** An answer has all that the own store has just answered for the same read. */
   #requireOwn(ids: readonly string[], found: readonly (StoredObject | undefined)[]): void {
     const own = this.#own.get(ids);
-    // What was read before an outage does not count after it.
-    if (own === undefined || own.leases !== this.#leases) return;
+    // What was read before an outage does not count after it, and each node of two stores shows its own.
+    if (own === undefined || own.leases !== this.#leases || this.#isSplit()) return;
     for (const [at, copy] of own.copies.entries()) {
       if (copy === undefined || contains(found[at], copy)) continue;
       this.#broken(`answers less of ${ids[at]} than its own store has`);

@@ -4,7 +4,7 @@ import { instance } from "../client.ts";
 import type { Machine } from "../machine.ts";
 import type { Network } from "../network.ts";
 import type { RedisGroup } from "./redis-group.ts";
-import { connectionsOf, timersOf } from "./sim-connection.ts";
+import { connectionsOf, processName, timersOf } from "./sim-connection.ts";
 
 const againMs = 300;
 
@@ -49,6 +49,7 @@ export async function initialised(
     return await openRedisStore({
       ...options,
       recordFormat: format(),
+      processName: processName(life),
       clock,
       observe: () => undefined,
     });

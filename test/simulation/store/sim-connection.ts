@@ -32,6 +32,11 @@ export function timersOf(life: Life): StoreTimers {
   };
 }
 
+/** Names a process, as the name of its host and its number do: nodes of one name would count as one. */
+export function processName({ machine }: Life): string {
+  return `${machine.name} ${machine.scheduler.nowMs}`;
+}
+
 /** Connections of a node's process over the simulated network. */
 export function connectionsOf(place: Place): StoreConnections {
   const to: StoreConnections["to"] = (settings, address) =>

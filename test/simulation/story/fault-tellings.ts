@@ -99,6 +99,23 @@ export const faultTellings: Readonly<Record<string, FaultTelling>> = {
     why: "When it wakes up, it sends changes that were decided before the retirement: the store must refuse them.",
     ends: () => "the node runs again, and the lost region is found again",
   },
+  "region retired while a reservation is under way": {
+    begins: (what) =>
+      `region ${what} is about to be lost and retired while a reservation is under way`,
+    why: "It arrives after the retirement, or after the region has rejoined: the store must refuse it.",
+    ends: (what) => `region ${what} is found again`,
+  },
+  "level under way while another node leads": {
+    begins: (what) =>
+      `the lock masters of region ${what} will forget who leads while it says that its store is level`,
+    why: "This arrives when another node leads: the store must refuse it.",
+    ends: (what) => `nothing is under way to region ${what} any more`,
+  },
+  "lock masters that forget": {
+    begins: (what) => `the lock masters of region ${what} forget who leads, again and again`,
+    why: "Two nodes may lead at once: the store accepts only what the newer one sends.",
+    ends: (what) => `the lock masters of region ${what} remember who leads`,
+  },
   "old primary that a Sentinel still names": {
     begins: (what) =>
       `${placeName(what)}, a primary, dies, and will start again beside a Sentinel that does not know of its successor`,
