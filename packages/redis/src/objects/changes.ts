@@ -8,7 +8,12 @@ import {
   StoreUnavailable,
 } from "@holdfast/engine";
 import { allPartitions, identifierIn, partitionKeys, recordKey } from "../connection/keys.ts";
-import { changedOf, readPartitionHead, recordHeaderLength } from "../connection/record-header.ts";
+import {
+  changedOf,
+  type PartitionHead,
+  readPartitionHead,
+  recordHeaderLength,
+} from "../connection/record-header.ts";
 import type { StoredRecords } from "../proof/stored-records.ts";
 import { type Answer, Answers } from "../session/answers.ts";
 import type { PrimarySession, StoreContext } from "../session/primary-session.ts";
@@ -51,20 +56,21 @@ export class Changes {
     const answer = await this.#answers.ask("position", keys, []);
     const { session } = answer;
     const numbers: number[] = [];
-    const covers: Promise<void>[] = [];
+    const heads: PartitionHead[] = [];
     const list = [undefined, ...answer.rest];
     for (let at = 0; at + 1 < list.length; at += 2) {
       const head = at === 0 ? answer.head : readPartitionHead(list[at] as Buffer);
       this.#answers.check(session, head);
-      const number = Number(list[at + 1]);
-      const partition = numbers.push(number) - 1;
-      covers.push(this.#answers.cover(session, partition, head, number));
+      heads.push(head);
+      numbers.push(Number(list[at + 1]));
     }
     if (numbers.length !== allPartitions.length) {
       throw new StoreUnavailable("badReply", "position.lua answered for other partitions");
     }
     // Callers that wait share one barrier.
-    await Promise.all(covers);
+    const cover = (head: PartitionHead, partition: number): Promise<void> =>
+      this.#answers.cover(session, partition, head, numbers[partition] ?? 0);
+    await Promise.all(heads.map(cover));
     return { replicationId: this.#answers.replicationId(session), numbers };
   };
 
