@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { isDeepStrictEqual } from "node:util";
 import type { KmipClient } from "@holdfast/client";
 import { until } from "@holdfast/testing";
 import { selfSigned } from "@holdfast/testing/pki";
@@ -335,8 +336,14 @@ describe.skipIf(browserMissing.length > 0)(`long work in the console (${browserN
     const chosen = JSON.stringify(regions);
     for (const id of [ringed, other]) expect(chosen).toContain(id);
     expect(chosen).not.toContain(plain);
-    const { items } = await admin().call("listCertificates", { params, query: {} });
-    expect(items).toMatchObject([{ name: "vcenter-1", subject: "CN=dragged" }]);
+    // It is added once the instance is made, which may be ready by then.
+    await until("the certificate", async () => {
+      const { items } = await admin().call("listCertificates", { params, query: {} });
+      return isDeepStrictEqual(
+        items.map(({ name, subject }) => [name, subject]),
+        [["vcenter-1", "CN=dragged"]],
+      );
+    });
     await page.evaluate('location.hash = "/roots-of-trust"');
     await page.getByText("hpcs: IBM has created no new instances").waitFor();
     await isFit("Roots of trust, with a note");
