@@ -107,3 +107,15 @@ test("what is answered after a request that is still under way began proves noth
   expect(violationsBy(45)).toBeGreaterThan(0);
   expect(violationsBy()).toBeGreaterThan(0);
 });
+
+test("while clients are at work, the regions have converged only if no change was acknowledged alone meanwhile", () => {
+  const recorder = new Recorder();
+  const sinceMs = performance.now();
+  recorder.converged(sinceMs);
+  recorder.converged();
+  const eventsIf = (isShared: boolean) =>
+    recorder.history({ ...circumstances(), shared: (fromMs) => isShared || fromMs !== sinceMs })
+      .events.length;
+  expect(eventsIf(true)).toBe(2);
+  expect(eventsIf(false)).toBe(1);
+});

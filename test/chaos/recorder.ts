@@ -28,7 +28,7 @@ export interface Asker {
 /** Notes every request of the clients, for the check that some order explains all answers. */
 export class Recorder {
   readonly #operations: Operation[] = [];
-  readonly #convergedMs: number[] = [];
+  readonly #converged: { readonly sinceMs: number | undefined; readonly atMs: number }[] = [];
 
   /** Notes one request and what came of it. */
   note(client: string, object: string, moment: Moment, content: Content): void {
@@ -84,9 +84,9 @@ export class Recorder {
     }));
   }
 
-  /** Both regions have everything that either had acknowledged. */
-  converged(): void {
-    this.#convergedMs.push(performance.now());
+  /** Both regions have everything that either had acknowledged: by now, or by `sinceMs` while clients are at work. */
+  converged(sinceMs?: number): void {
+    this.#converged.push({ sinceMs, atMs: performance.now() });
   }
 
   /**
@@ -104,7 +104,10 @@ export class Recorder {
         if (one.operation === "Activate" && one.outcome === "unknown") doubtful.add(one.object);
         return found;
       });
-    const converged = this.#convergedMs.map((at): StoreEvent => ({ event: "converged", at }));
+    // What was acknowledged since then is in both regions if no region acknowledged anything alone.
+    const converged = this.#converged
+      .filter(({ sinceMs, atMs }) => sinceMs === undefined || circumstances.shared(sinceMs, atMs))
+      .map(({ atMs: at }): StoreEvent => ({ event: "converged", at }));
     const lost = regionNames.flatMap((region) =>
       // It is not served from before it is level: the other region is in reach.
       circumstances.emptied[region].map(

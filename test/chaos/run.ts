@@ -152,20 +152,20 @@ class Run {
     });
     this.#delay.disable();
     await this.end();
-    await this.#converge();
+    await this.#converge("in the end");
     this.#say(`reading ${this.#history.entries.size} objects at every endpoint`);
     await checkAll(this.#clients.endpoints, this.#history);
     return await this.#report();
   }
 
-  /** From now on both regions must show every acknowledged change. */
-  async #converge(): Promise<void> {
+  /** From now on both regions must show every acknowledged change: of those by `sinceMs`, while clients are at work. */
+  async #converge(when: string, sinceMs?: number): Promise<void> {
     if (this.#gaveUp || this.#bailed) return;
     try {
       await caughtUp(this.#both, recoveryMaxMs);
-      this.#history.recorder.converged();
+      this.#history.recorder.converged(sinceMs);
     } catch (error) {
-      this.#history.violation("notRecovered", `in the end: ${(error as Error).message}`);
+      this.#history.violation("notRecovered", `${when}: ${(error as Error).message}`);
     }
   }
 
@@ -246,6 +246,7 @@ class Run {
     this.#say(
       `  healthy again ${Math.round(recoveredMs - mendedMs)} ms after the faults ended; longest gap: write ${within.writeMs} ms, read ${within.readMs} ms`,
     );
+    await this.#converge(names.join(", "), performance.now());
     await sleep(step.calmMs);
   }
 
