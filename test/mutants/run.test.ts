@@ -90,6 +90,18 @@ test("each fault is found by a test of the copy, and a harmless edit, one that d
 test.each([
   ["a broken promise", "seed 7: VIOLATION: it is gone", "failed", "seed 7: VIOLATION: it is gone"],
   ["chaos that found something", "FAILED: missing: 1", "failed", "FAILED: missing: 1"],
+  [
+    "gaps that were too long",
+    "FAILED: gap of 9 ms; gap of 8 ms",
+    "crashed",
+    "FAILED: gap of 9 ms; gap of 8 ms",
+  ],
+  [
+    "a gap and more",
+    "FAILED: gap of 9 ms; missing: 1",
+    "failed",
+    "FAILED: gap of 9 ms; missing: 1",
+  ],
   ["an error of the simulator", "seed 7: TypeError: no", "crashed", "seed 7: TypeError: no"],
   ["an error at its start", "x.ts:1\nSyntaxError: no\n\nNode.js", "crashed", "SyntaxError: no"],
   ["chaos that could not begin", "chaos: no port", "crashed", "chaos: no port"],
