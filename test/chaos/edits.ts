@@ -16,7 +16,7 @@ const version = "2.1";
 const membersMax = 5;
 /** Clients change the latest objects, so that no object's history becomes too long to decide. */
 const latest = 500;
-/** How often they turn to an object that ends just now: others must see its end as one. */
+/** How often they turn to an object that ends just now: other clients must see its end at one moment. */
 const endingShare = 0.25;
 /** Clients begin when there are so many objects; on fewer, they would all change the same ones. */
 const objectsMin = 20;
@@ -107,10 +107,11 @@ export class Edits {
 
   /** One that ends just now, or any of the latest objects: the later, the more often. */
   #any(): Entry | undefined {
-    const ending = this.#ending[Math.floor((this.#random() / endingShare) * this.#ending.length)];
-    if (ending !== undefined) return ending;
+    if (this.#ending.length > 0 && this.#random() < endingShare) {
+      return this.#ending[Math.floor(this.#random() * this.#ending.length)];
+    }
     const count = Math.min(latest, this.#finished.length);
-    return this.#finished.at(Math.floor(this.#random() ** 2 * count) * -1 - 1);
+    return this.#finished.at(-1 - Math.floor(this.#random() ** 2 * count));
   }
 
   /** Reads so many objects with one message. */

@@ -135,7 +135,7 @@ export class Recorder {
   }
 }
 
-/** A request as it was known at a time: a later answer was none, and a question without an answer says nothing. */
+/** A request as it was known at a time. Of one that was answered later, only a change counts, as one that may have been made. */
 function knownBy(one: Operation, knownMs: number): readonly Operation[] {
   const { return: returned = 0, ...asked } = one;
   if (returned <= knownMs) return [one];

@@ -22,7 +22,7 @@ import type { SimNode } from "./node.ts";
 import { byRole, namesOf, placesOf, sentinelsOf } from "./places.ts";
 import type { Random } from "./random.ts";
 import { holdNext, isOf, rareFaults } from "./rare-faults.ts";
-import { Retirement } from "./retirement.ts";
+import { beginRetirement } from "./retirement.ts";
 import type { Copy } from "./store/member.ts";
 import type { RedisGroup } from "./store/redis-group.ts";
 import { Upgrade } from "./upgrade.ts";
@@ -284,12 +284,9 @@ const common: Readonly<Record<string, Fault>> = {
     return { what: `${machine.name} by ${Math.round(machine.skewMs)} ms` };
   },
   "region lost and retired": (world, random) => {
-    // Another store of the region that stays would not know of the retirement.
-    if (world.retirement !== undefined || world.spare !== undefined) return undefined;
     const { region } = random.pick(world.groups);
-    const retirement = new Retirement(world, region, random);
-    world.retirement = retirement;
-    return { what: region, end: () => retirement.end() };
+    const end = beginRetirement(world, region, random);
+    return end && { what: region, end };
   },
   "release with another format": (world, random) => {
     if (world.upgrade !== undefined) return undefined;

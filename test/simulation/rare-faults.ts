@@ -3,7 +3,7 @@ import type { Fault } from "./faults.ts";
 import type { SimNode } from "./node.ts";
 import { byRole, namesOf, sentinelsOf } from "./places.ts";
 import type { Random } from "./random.ts";
-import { Retirement } from "./retirement.ts";
+import { beginRetirement } from "./retirement.ts";
 import type { Member } from "./store/member.ts";
 import type { RedisGroup } from "./store/redis-group.ts";
 import type { World } from "./world.ts";
@@ -29,12 +29,12 @@ export const rareFaults: Readonly<Record<string, Fault>> = {
       return undefined;
     }
     const { primary } = world.group(node.region);
-    return hanging(world, random, { primary, node }, () => {
-      if (world.retirement !== undefined || world.spare !== undefined) return () => undefined;
-      const retirement = new Retirement(world, lost.region, random);
-      world.retirement = retirement;
-      return () => retirement.end();
-    });
+    return hanging(
+      world,
+      random,
+      { primary, node },
+      () => beginRetirement(world, lost.region, random) ?? (() => undefined),
+    );
   },
   "region retired while a reservation is under way": (world, random) => {
     // A later region reserves last, and by its own records.
@@ -42,24 +42,29 @@ export const rareFaults: Readonly<Record<string, Fault>> = {
     if (first === undefined || second === undefined) return undefined;
     const decides = (line: CommandLine): boolean => isOf("reserve", line) && Number(line[2]) > 2;
     const ends: (() => void)[] = [];
-    // Or its own region is retired, and has rejoined by the time.
+    // In half of them the store's own region is retired, and has rejoined when the reservation arrives.
     const isOwn = random.chance(0.5);
     const { region } = isOwn ? second : first;
     const heldMs = isOwn ? random.between(10_000, 25_000) : random.between(4_000, 10_000);
     const retire = (from: string): void => {
-      if (world.retirement !== undefined || world.spare !== undefined) return;
       // Its lapse would otherwise keep the region from being level.
       const asking = world.nodes.find(({ machine }) => machine.name === from)?.machine;
       if (asking === undefined || asking.frozen) return;
       asking.freeze(random.chance(0.5));
-      ends.push(() => asking.thaw());
-      world.scheduler.after(heldMs, () => asking.thaw());
-      const retirement = new Retirement(world, region, random);
-      world.retirement = retirement;
-      ends.push(() => retirement.end());
+      const thaw = (): void => asking.thaw();
+      const found = beginRetirement(world, region, random);
+      if (found === undefined) {
+        thaw();
+        return;
+      }
+      world.scheduler.after(heldMs, thaw);
+      ends.push(thaw, found);
     };
     ends.push(holdNext(world, second, decides, heldMs, retire));
-    return { what: region, end: () => ends.forEach((end) => void end()) };
+    const end = (): void => {
+      for (const each of ends) each();
+    };
+    return { what: region, end };
   },
   "level under way while another node leads": (world, random) => {
     const group = random.pick(world.groups);

@@ -11,6 +11,21 @@ const knownMs = 1_500;
 const looksMax = 50;
 
 /**
+ * Begins the retirement of a region, and returns a function after which it is found again. Undefined if one has begun
+ * before, or if a region has a second store, which would not know of it.
+ */
+export function beginRetirement(
+  world: World,
+  region: string,
+  random: Random,
+): (() => void) | undefined {
+  if (world.retirement !== undefined || world.spare !== undefined) return undefined;
+  const retirement = new Retirement(world, region, random);
+  world.retirement = retirement;
+  return () => retirement.end();
+}
+
+/**
  * A region is lost with all of its nodes; the operator of the other one retires it. Later it comes back, and its
  * operator lets it rejoin. Its endpoints are off until each node has met the other region: `region retire` demands that.
  */

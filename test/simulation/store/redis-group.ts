@@ -155,9 +155,7 @@ export class RedisGroup {
 
   /** Restarts all members with other data: an operator's old copy, or none. */
   replaceData(copy: Copy): void {
-    this.losses += 1;
-    this.lostMs = this.#scheduler.nowMs;
-    this.#named.clear();
+    this.#noteLoss();
     const primary = this.#primary;
     for (const member of this.members) if (member.state !== "down") member.kill(false);
     primary.restore(copy);
@@ -170,11 +168,15 @@ export class RedisGroup {
 
   /** An operator deletes all data while the processes run. */
   flush(): void {
+    this.#noteLoss();
+    const { redis } = this.#primary;
+    this.#primary.execute(redis.connect(), ["FLUSHALL"]);
+  }
+
+  #noteLoss(): void {
     this.losses += 1;
     this.lostMs = this.#scheduler.nowMs;
     this.#named.clear();
-    const { redis } = this.#primary;
-    this.#primary.execute(redis.connect(), ["FLUSHALL"]);
   }
 
   #watch(): void {

@@ -103,7 +103,7 @@ export interface RedisStoreOptions extends RedisConnectionOptions {
    * Default 10,000.
    */
   readonly formatsEveryMs?: number;
-  /** How other nodes of the region name this process; its host and process identifier unless a test says otherwise. */
+  /** How other nodes of the region name this process, unlike any other. Default: its host and process identifier. */
   readonly processName?: string;
   /**
    * `openRedisStore` resolves although Redis cannot be reached yet; it still refuses an unsafe

@@ -336,8 +336,8 @@ class InstanceMerge {
 
   /**
    * Puts the damaged own bytes aside; the copy takes their place if it has the last state that the
-   * store knows of the record. Of an older state that proves itself nothing is lost: a node may have acknowledged it
-   * alone. The record is read again, since another writer may have been faster.
+   * store knows of the record. An older state that proves itself is joined with the copy: this region may have acknowledged
+   * it alone. The record is read again, since another writer may have been faster.
    */
   async #repair(pending: Pending, replacement: ManagedObject): Promise<undefined> {
     const { object } = pending;

@@ -35,7 +35,7 @@ export async function openStore(parts: Parts, root: RootOfTrust): Promise<RedisS
     region: config.region,
     root,
     // Containers may share their host's name, and each be process 1.
-    processName: `${config.node} ${Buffer.from(ids.randomBytes(8)).toString("hex")}`,
+    processName: `${config.node} ${ids.uuid()}`,
     storeLeaseMs: config.store.leaseMs,
     externalFailover: config.store.externalFailover,
     auditEntriesMax: config.audit.entriesMax,

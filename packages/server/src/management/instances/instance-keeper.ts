@@ -29,7 +29,7 @@ export class InstanceKeeper {
   readonly #options: InstanceKeeperOptions;
   readonly #timer: NodeJS.Timeout;
   readonly #stop: () => void;
-  /** The store's data that know them. */
+  /** The store's data in which they are known. */
   #knownTo: string | undefined;
   #outages = 0;
   #running = false;
