@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
+import { calm } from "./calm.ts";
 import { checkAll } from "./check.ts";
 import type { Endpoint } from "./clients.ts";
 import { History } from "./history.ts";
-import { Intervals } from "./intervals.ts";
 
 test("objects of an endpoint that nobody can reach are missing, and the run is judged all the same", async () => {
   const history = new History();
@@ -10,11 +10,6 @@ test("objects of an endpoint that nobody can reach are missing, and the run is j
   const target = { host: "127.0.0.1", port: 1, ca: "", certificate: "", key: "" };
   const endpoint: Endpoint = { node: "b2", region: "b", target };
   await checkAll([endpoint], history);
-  const found = history.judge({
-    shared: () => true,
-    disturbed: { a: new Intervals(), b: new Intervals() },
-    emptied: { a: [], b: [] },
-    isolated: new Intervals(),
-  });
+  const found = history.judge(calm);
   expect(found).toEqual([{ kind: "missing", text: expect.stringMatching(/^1 objects at b2: /) }]);
 });

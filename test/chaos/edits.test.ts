@@ -1,16 +1,16 @@
-import { createHash } from "node:crypto";
 import { ConnectionError, type KmipClient, KmipClientError } from "@holdfast/client";
-import { attributeItem, objectItem, tags } from "@holdfast/kmip";
+import { attributeItem } from "@holdfast/kmip";
 import { until } from "@holdfast/testing";
-import { byteString, type Item } from "@holdfast/ttlv";
+import type { Item } from "@holdfast/ttlv";
 import { expect, test } from "vitest";
 import { judge } from "../linearizability/judge.ts";
 import { seeded } from "../support/random.ts";
 import { valuesIn } from "./attributes.ts";
+import { calm } from "./calm.ts";
 import type { Clients, Endpoint, Outcome } from "./clients.ts";
 import { batchOutcome, Edits } from "./edits.ts";
 import { type Entry, History } from "./history.ts";
-import { Intervals } from "./intervals.ts";
+import { lookAnswer } from "./look-answer.ts";
 import { began } from "./moment.ts";
 
 /** A promise that a server breaks. */
@@ -30,7 +30,6 @@ interface Change {
 
 const success = { status: "Success" } as const;
 const failure = { status: "OperationFailed", reason: "AttributeInstanceNotFound" } as const;
-const material = createHash("sha256").update("key").digest();
 
 /** A server in memory, over connections that lose some answers, done or not. */
 class Flaky {
@@ -79,18 +78,7 @@ class Flaky {
   }
 
   #answer({ operation, payload }: { readonly operation: string; readonly payload: Change }) {
-    const { groups, note } = this.#of(payload.uniqueIdentifier);
-    if (operation === "Get") {
-      const keyValue = { keyMaterial: byteString(tags.KeyMaterial.tag, material) };
-      const keyBlock = { keyFormatType: "Raw", keyValue } as const;
-      return { ...success, payload: { object: objectItem("SymmetricKey", { keyBlock }) } };
-    }
-    const items = [
-      attributeItem("State", "Active"),
-      ...[...groups].map((group) => attributeItem("ObjectGroup", group)),
-      ...(note === undefined ? [] : [attributeItem("ContactInformation", note)]),
-    ];
-    return { ...success, payload: { attributes: items.map((item) => ({ item })) } };
+    return lookAnswer(operation, { state: "Active", ...this.#of(payload.uniqueIdentifier) });
   }
 
   #batch(items: readonly { readonly operation: string; readonly payload: Change }[]) {
@@ -184,15 +172,9 @@ async function judged(server: Flaky) {
     server.objects.set(id, { groups: new Set(), note: undefined });
     finished.push(entry);
   }
-  const circumstances = {
-    shared: () => true,
-    disturbed: { a: new Intervals(), b: new Intervals() },
-    emptied: { a: [], b: [] },
-    isolated: new Intervals(),
-  };
   const settings = { count: 6, seed: 1, restMs: 0 };
   const edits = new Edits(clientsOf(server), history, { finished, ending: [] }, settings);
-  const found = () => history.recorder.history(circumstances);
+  const found = () => history.recorder.history(calm);
   await until("each kind of request", () => {
     const { operations } = found();
     const often = (name: string, outcome: string) =>
@@ -202,7 +184,7 @@ async function judged(server: Flaky) {
   });
   await edits.stop();
   const { violations, undecided } = judge(found());
-  return [...violations, ...undecided, ...history.judge(circumstances).map(({ kind }) => kind)];
+  return [...violations, ...undecided, ...history.judge(calm).map(({ kind }) => kind)];
 }
 
 test("what clients note of a server that keeps its promises is linearizable", async () => {

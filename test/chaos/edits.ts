@@ -105,13 +105,13 @@ export class Edits {
     }
   }
 
-  /** One that ends just now, or any of the latest objects: the later, the more often. */
+  /** One that ends just now, or any of the latest objects: the later, the more often, so that several clients change one. */
   #any(): Entry | undefined {
     if (this.#ending.length > 0 && this.#random() < endingShare) {
       return this.#ending[Math.floor(this.#random() * this.#ending.length)];
     }
     const count = Math.min(latest, this.#finished.length);
-    return this.#finished.at(-1 - Math.floor(this.#random() ** 2 * count));
+    return this.#finished.at(-1 - Math.floor(this.#random() ** 3 * count));
   }
 
   /** Reads so many objects with one message. */

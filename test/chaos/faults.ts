@@ -179,6 +179,24 @@ export const makers: Readonly<Record<FaultKind, Maker>> = {
       await lost.restart();
     };
   },
+  "stale-replica": async ({ forMs }, region, { idle, stopped }) => {
+    const primary = await primaryOf(region);
+    const { redis } = region;
+    const replica = [redis.primary, ...redis.replicas].find((one) => one !== primary);
+    if (replica === undefined) {
+      idle();
+      return () => undefined;
+    }
+    await replica.kill();
+    await sleep(forMs);
+    await primary.kill();
+    await replica.restart();
+    if (!(await promotedFrom(primary, region, stopped))) idle();
+    return async () => {
+      if (!primary.running) await primary.restart();
+      await follow(primary, region);
+    };
+  },
   "change-members": async (_fault, region, { idle, stopped }) => {
     const primary = await primaryOf(region);
     const { redis } = region;

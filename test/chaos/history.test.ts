@@ -1,15 +1,11 @@
 import { describe, expect, test } from "vitest";
+import { calm } from "./calm.ts";
 import { type Circumstances, History, type ViolationKind } from "./history.ts";
 import { Intervals } from "./intervals.ts";
 import type { Moment } from "./moment.ts";
 
 /** Changes from 0 to 100 are shared; later ones may be alone. */
-const calm: Circumstances = {
-  shared: (_, toMs) => toMs <= 100,
-  disturbed: { a: new Intervals(), b: new Intervals() },
-  emptied: { a: [], b: [] },
-  isolated: new Intervals(),
-};
+const early: Circumstances = { ...calm, shared: (_, toMs) => toMs <= 100 };
 
 function at(node: string, beganMs: number): Moment {
   const region = node.startsWith("a") ? "a" : "b";
@@ -142,7 +138,7 @@ describe("contradictions are found in a history with", () => {
   test.each(cases)("%s", (_, play, circumstances, expected) => {
     const history = new History();
     play(history);
-    const found = history.judge({ ...calm, ...circumstances });
+    const found = history.judge({ ...early, ...circumstances });
     expect(found.map(({ kind }) => kind)).toEqual(expected);
   });
 });
@@ -152,5 +148,5 @@ test("a history counts changes as certainly shared, or perhaps alone", () => {
   history.created("k", at("a1", 10));
   history.created("l", at("a1", 99.5));
   history.changed(at("b1", 300));
-  expect(history.acknowledged(calm)).toEqual({ shared: 1, alone: 2 });
+  expect(history.acknowledged(early)).toEqual({ shared: 1, alone: 2 });
 });

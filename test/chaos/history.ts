@@ -2,6 +2,7 @@ import type { RegionName } from "../support/two-regions.ts";
 import type { Intervals } from "./intervals.ts";
 import type { Moment } from "./moment.ts";
 import { Recorder } from "./recorder.ts";
+import type { Level, Service } from "./serving-log.ts";
 
 /** The rank of a destroyed object; see `rankOf`. */
 const destroyed = 4;
@@ -66,6 +67,10 @@ export interface Circumstances {
   readonly emptied: Readonly<Record<RegionName, readonly number[]>>;
   /** Times in which the regions could not agree on anything. */
   readonly isolated: Intervals;
+  /** How the node served its clients during all of a request; undefined if that is not certain. */
+  readonly served: (moment: Moment) => Service | undefined;
+  /** When a region's store had everything that any region had acknowledged by a time. */
+  readonly levels: readonly (Omit<Level, "node"> & { readonly region: RegionName })[];
 }
 
 /** A suspicion; it is judged once the circumstances are known. */
@@ -119,8 +124,10 @@ export class History {
     }
     for (const known of entry.known) {
       if (known.rank <= rank || known.endedMs > moment.beganMs) continue;
+      // While a Destroy is under way, a read shows what either region's copy has.
+      const isOneCopy = entry.tried < destroyed;
       this.#suspicions.push((circumstances) =>
-        backwards(entry, known, { ...moment, rank }, circumstances),
+        backwards(entry, known, { ...moment, rank, isOneCopy }, circumstances),
       );
     }
     // Higher states known before say more; one entry for each state and region is enough.
@@ -174,7 +181,7 @@ export class History {
 function backwards(
   entry: Entry,
   known: Known,
-  seen: Moment & { readonly rank: number },
+  seen: Moment & { readonly rank: number; readonly isOneCopy: boolean },
   { shared, disturbed, emptied }: Circumstances,
 ): Violation | undefined {
   const text = `${entry.id}: state ${seen.rank} at ${seen.node}, after ${known.rank} at ${known.node} ${Math.round(seen.beganMs - known.endedMs)} ms before`;
@@ -183,7 +190,7 @@ function backwards(
   }
   const { region } = known;
   const lost = emptied[region].some((atMs) => atMs >= known.beganMs && atMs <= seen.endedMs);
-  if (lost || region !== seen.region) return undefined;
+  if (lost || region !== seen.region || !seen.isOneCopy) return undefined;
   const whole = !disturbed[region].touches(known.beganMs, seen.endedMs);
   return whole ? { kind: "backwardsInStore", text } : undefined;
 }

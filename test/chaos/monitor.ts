@@ -4,6 +4,7 @@ import { type RegionName, regionNames, type TwoRegions } from "../support/two-re
 import { isWell, vitalsIn } from "../support/vitals.ts";
 import type { Circumstances } from "./history.ts";
 import { Intervals } from "./intervals.ts";
+import { ServingLog } from "./serving-log.ts";
 import { Sharing } from "./sharing.ts";
 
 const everyMs = 400;
@@ -14,6 +15,10 @@ export class Monitor implements AsyncDisposable {
   readonly #disturbed = { a: new Intervals(), b: new Intervals() };
   readonly #emptied: Record<RegionName, number[]> = { a: [], b: [] };
   readonly #isolated = new Intervals();
+  /** By region: times in which its store may have no room. */
+  readonly #full = { a: new Intervals(), b: new Intervals() };
+  readonly #log: ServingLog;
+  readonly #regionOf: ReadonlyMap<string, RegionName>;
   readonly #loops: readonly Promise<void>[];
   #stopped = false;
 
@@ -21,6 +26,10 @@ export class Monitor implements AsyncDisposable {
     const { nodes } = both;
     const names = nodes.map(({ name }) => name);
     this.#sharing = new Sharing(names, performance.now());
+    this.#log = new ServingLog(new Map(nodes.map(({ name, logFile }) => [name, logFile])));
+    this.#regionOf = new Map(
+      nodes.map((node) => [node.name, both.regionOf(node).name as RegionName]),
+    );
     this.#loops = both.regions.flatMap((region) =>
       region.nodes.map((node) => this.#watch(node, region.name as RegionName)),
     );
@@ -32,6 +41,15 @@ export class Monitor implements AsyncDisposable {
       disturbed: this.#disturbed,
       emptied: this.#emptied,
       isolated: this.#isolated,
+      served: ({ node, region, beganMs, endedMs }) =>
+        // For lack of room a node makes a change in the other store, although it uses its own.
+        this.#full[region].touches(beganMs, endedMs)
+          ? undefined
+          : this.#log.during(node, beganMs, endedMs),
+      levels: this.#log.levels.map(({ node, ...level }) => ({
+        region: this.#regionOf.get(node) as RegionName,
+        ...level,
+      })),
     };
   }
 
@@ -41,17 +59,24 @@ export class Monitor implements AsyncDisposable {
   }
 
   died(node: string): void {
-    this.#sharing.died(node, performance.now());
+    const atMs = performance.now();
+    this.#sharing.died(node, atMs);
+    this.#log.died(node, atMs);
   }
 
-  /** A fault begins after which the region's nodes may serve from the other store. */
-  disturb(region: RegionName): void {
-    this.#disturbed[region].begin("fault", performance.now());
+  /** A fault begins after which the region's nodes may serve from the other store, for lack of room too if `isFull`. */
+  disturb(region: RegionName, isFull: boolean): void {
+    const atMs = performance.now();
+    this.#disturbed[region].begin("fault", atMs);
+    if (isFull) this.#full[region].begin("fault", atMs);
   }
 
   /** Every node is healthy again. */
   settle(atMs: number): void {
-    for (const region of regionNames) this.#disturbed[region].endAll(atMs);
+    for (const region of regionNames) {
+      this.#disturbed[region].endAll(atMs);
+      this.#full[region].endAll(atMs);
+    }
   }
 
   emptied(region: RegionName): void {
@@ -68,6 +93,7 @@ export class Monitor implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopped = true;
     await Promise.all(this.#loops);
+    this.#log.read();
   }
 
   async #watch(node: NodeProcess, region: RegionName): Promise<void> {
@@ -91,6 +117,7 @@ export class Monitor implements AsyncDisposable {
         }
         changes = vitals.servingChanges;
       }
+      this.#log.read();
       await sleep(everyMs);
     }
   }

@@ -30,8 +30,20 @@ describe("plan", () => {
       expect(single(steps(seed, 5))).toEqual(
         expect.arrayContaining(["kill-node", "kill-redis", "kill-region"]),
       );
-      expect(new Set(single(steps(seed, 25)))).toEqual(new Set(kinds));
+      expect(new Set(single(steps(seed, 40)))).toEqual(new Set(kinds));
     }
+  });
+
+  test("has each combination of kinds that can be made, and mixtures where none can", () => {
+    const named = (some: readonly Step[]) =>
+      new Set(some.map(({ faults }) => faults.map(({ kind }) => kind).join()));
+    const all = named(steps(1, 30));
+    for (const kind of ["kill-redis,cut", "kill-redis,kill-redis", "cut,stale-replica"]) {
+      expect(all).toContain(kind);
+    }
+    const plan = planOf(1, ["kill-node", "freeze-node"]);
+    const few = named(Array.from({ length: 40 }, () => plan.next().value));
+    expect(few).toContain("kill-node,freeze-node");
   });
 
   test("never has a lost store or disk together with another fault", () => {

@@ -33,6 +33,10 @@ export const faultKinds = {
     ms: [500, 2_000],
     text: "kill -9 of a member of a store, its disk emptied, and joined anew as a replica",
   },
+  "stale-replica": {
+    ms: [2_000, 4_000],
+    text: "kill -9 of a store's replica, later of its primary; the replica comes back first",
+  },
   "change-members": {
     ms: [500, 2_000],
     text: "a replica taken out of a store (`store replicas --forget`), and joined anew",
@@ -72,7 +76,49 @@ const boundedFirst: readonly FaultKind[] = ["kill-node", "kill-redis", "kill-reg
 /** What a lost disk had must be elsewhere: these never come with another fault. */
 const alwaysAlone: ReadonlySet<FaultKind> = new Set(["flush", "lose-disk", "change-members"]);
 
-/** An endless plan from a seed: first each kind alone in random order, then mixtures. */
+/** A fault of a combination: which, when it begins, for how long, and whether it is in the other region than the first. */
+type Part = readonly [kind: FaultKind, atMs: number, forMs: number, isElsewhere?: "elsewhere"];
+
+/** Faults that attack one promise only together, in this order. */
+const combinations: readonly (readonly Part[])[] = [
+  // What one region has acknowledged alone is in its store only, and that store is out as the regions meet again.
+  [
+    ["cut", 0, 5_000],
+    ["kill-redis", 4_700, 6_000],
+  ],
+  // A store comes back that lacks what the other one has acknowledged, and cannot ask for it.
+  [
+    ["kill-redis", 0, 3_000],
+    ["cut", 2_500, 6_000],
+  ],
+  // Neither store is level, and each region waits for the other one.
+  [
+    ["kill-redis", 0, 4_000],
+    ["kill-redis", 200, 4_000, "elsewhere"],
+  ],
+  // The other region must find out what is new at a primary that numbers its changes anew.
+  [
+    ["cut", 0, 6_000],
+    ["kill-redis", 1_500, 3_000],
+    ["failover", 3_000, 1_000, "elsewhere"],
+  ],
+  // Only one member has what was written last, and only one region.
+  [
+    ["cut", 0, 9_000],
+    ["stale-replica", 500, 3_000],
+  ],
+  // A node that was stopped wakes up with what it knew before, and its store has another primary.
+  [
+    ["freeze-node", 0, 7_000],
+    ["cut", 300, 5_000],
+    ["kill-redis", 600, 4_000],
+  ],
+];
+
+/**
+ * An endless plan from a seed: each kind alone in random order, and after each bounded and every second other one a
+ * combination; then combinations and mixtures in turn.
+ */
 export function* planOf(seed: number, kinds: readonly FaultKind[]): Generator<Step, never> {
   const random = seeded(seed);
   const first = boundedFirst.filter((kind) => kinds.includes(kind));
@@ -80,13 +126,43 @@ export function* planOf(seed: number, kinds: readonly FaultKind[]): Generator<St
     kinds.filter((kind) => !first.includes(kind)),
     random,
   );
-  // One mixture after each bounded kind, so that a run of minutes has overlaps too.
+  const together = combined(kinds, random);
   for (const kind of shuffled(first, random)) {
     yield step([kind], random);
-    if (others.length > 0) yield step(mixture(kinds, random), random);
+    if (others.length > 0) yield together.next().value;
   }
-  for (const kind of others) yield step([kind], random);
-  for (;;) yield step(mixture(kinds, random), random);
+  for (const [at, kind] of others.entries()) {
+    yield step([kind], random);
+    if (at % 2 === 1) yield together.next().value;
+  }
+  for (;;) {
+    yield step(mixture(kinds, random), random);
+    yield together.next().value;
+  }
+}
+
+/** Each combination of these kinds, in random order, again and again; mixtures if there is none. */
+function* combined(kinds: readonly FaultKind[], random: () => number): Generator<Step, never> {
+  const able = combinations.filter((parts) => parts.every(([kind]) => kinds.includes(kind)));
+  for (;;) {
+    for (const parts of shuffled(able, random)) yield combination(parts, random);
+    if (able.length === 0) yield step(mixture(kinds, random), random);
+  }
+}
+
+function combination(parts: readonly Part[], random: () => number): Step {
+  const { faults, calmMs } = step(
+    parts.map(([kind]) => kind),
+    random,
+  );
+  const [region, other]: readonly RegionName[] = random() < 0.5 ? ["a", "b"] : ["b", "a"];
+  return {
+    faults: parts.map(([, atMs, forMs, isElsewhere], at) => ({
+      ...(faults[at] as PlannedFault),
+      ...{ region: (isElsewhere === undefined ? region : other) as RegionName, atMs, forMs },
+    })),
+    calmMs,
+  };
 }
 
 /** One to three kinds. */

@@ -6,11 +6,12 @@ import {
   type StoreEvent,
 } from "../linearizability/operation.ts";
 import { hexOf, type Look, stateIn } from "../support/keys.ts";
-import { regionNames } from "../support/two-regions.ts";
+import { type RegionName, regionNames } from "../support/two-regions.ts";
 import { valuesIn } from "./attributes.ts";
 import { digestOf, type Endpoint, isRefused, type Outcome, reasonOf } from "./clients.ts";
 import type { Circumstances } from "./history.ts";
 import { began, type Moment } from "./moment.ts";
+import type { Service } from "./serving-log.ts";
 
 /** What is known of a request only when the run is over, or follows from who asked when. */
 type Later = "object" | "client" | "node" | "region" | "store" | "call" | "return" | "acknowledged";
@@ -28,7 +29,7 @@ export interface Asker {
 /** Notes every request of the clients, for the check that some order explains all answers. */
 export class Recorder {
   readonly #operations: Operation[] = [];
-  readonly #converged: { readonly sinceMs: number | undefined; readonly atMs: number }[] = [];
+  readonly #converged: { readonly sinceMs: number; readonly atMs: number }[] = [];
 
   /** Notes one request and what came of it. */
   note(client: string, object: string, moment: Moment, content: Content): void {
@@ -84,8 +85,8 @@ export class Recorder {
     }));
   }
 
-  /** Both regions have everything that either had acknowledged: by now, or by `sinceMs` while clients are at work. */
-  converged(sinceMs?: number): void {
+  /** Both regions have everything that either had acknowledged by `sinceMs`. */
+  converged(sinceMs: number): void {
     this.#converged.push({ sinceMs, atMs: performance.now() });
   }
 
@@ -95,26 +96,35 @@ export class Recorder {
    */
   history(circumstances: Circumstances, knownMs = Number.POSITIVE_INFINITY): ClientHistory {
     const doubtful = new Set<string>();
+    const agreed = new Set<string>();
     const operations = this.#operations
       .flatMap((one) => knownBy(one, knownMs))
       .toSorted((one, other) => one.call - other.call)
       .map((one): Operation => {
-        const found = withStores(one, circumstances, doubtful.has(one.object));
+        if (one.operation === "Destroy") agreed.add(one.object);
+        const found = withStores(one, circumstances, {
+          isDoubtful: doubtful.has(one.object),
+          isAgreed: agreed.has(one.object),
+        });
         // One that finds it done already says as much as the one that did it, which may have been alone.
         if (one.operation === "Activate" && one.outcome === "unknown") doubtful.add(one.object);
         return found;
       });
-    // What was acknowledged since then is in both regions if no region acknowledged anything alone.
-    const converged = this.#converged
-      .filter(({ sinceMs, atMs }) => sinceMs === undefined || circumstances.shared(sinceMs, atMs))
-      .map(({ atMs: at }): StoreEvent => ({ event: "converged", at }));
+    const converged = this.#converged.map(
+      ({ sinceMs: since, atMs: at }): StoreEvent => ({ event: "converged", at, since }),
+    );
+    const levels = circumstances.levels.map(
+      ({ region, sinceMs: since, atMs: at }): StoreEvent => ({
+        ...{ event: "converged", region, at, since },
+      }),
+    );
     const lost = regionNames.flatMap((region) =>
       // It is not served from before it is level: the other region is in reach.
       circumstances.emptied[region].map(
         (at): StoreEvent => ({ event: "storeLost", region, at, levelAt: at }),
       ),
     );
-    return { regions: regionNames, operations, events: [...converged, ...lost] };
+    return { regions: regionNames, operations, events: [...converged, ...levels, ...lost] };
   }
 
   #item(
@@ -152,19 +162,30 @@ function cameOf(outcome: Outcome<unknown>): Pick<Operation, "outcome" | "reason"
 /** An operation with the store that served it, and the regions that acknowledged it, as far as they are certain. */
 function withStores(
   one: Operation,
-  { disturbed, shared }: Circumstances,
-  isDoubtful: boolean,
+  { disturbed, served, shared }: Circumstances,
+  { isDoubtful, isAgreed }: { readonly isDoubtful: boolean; readonly isAgreed: boolean },
 ): Operation {
-  const { call, return: returned = call } = one;
+  const { call, node, return: returned = call } = one;
   const region = regionNames.find((name) => name === one.region);
-  const isOwn = region !== undefined && !disturbed[region].touches(call, returned);
+  if (region === undefined) return one;
+  const service = served({ node, region, beganMs: call, endedMs: returned });
+  const isCalm = !disturbed[region].touches(call, returned);
+  // While an agreed operation is under way, reads show what either copy has.
+  const isOwn = (isCalm || service === "own") && (isChange(one) || !isAgreed);
   const store = isOwn ? { store: region } : {};
   if (!isChange(one) || one.outcome !== "done") return { ...one, ...store };
   const isShared = shared(call, returned) && !(one.operation === "Activate" && isDoubtful);
   // Destroy is done in both regions, or not at all.
   const acknowledged =
-    isShared || one.operation === "Destroy" ? [...regionNames] : isOwn ? [region] : [];
+    isShared || one.operation === "Destroy" ? [...regionNames] : madeIn(region, service, isCalm);
   // Where a fault may have made a node try again, it may have been made twice.
-  const tries = one.operation === "SetAttribute" && !isOwn ? { tries: 2 } : {};
+  const isOnce = isOwn || service === "own" || service === "through";
+  const tries = one.operation === "SetAttribute" && !isOnce ? { tries: 2 } : {};
   return { ...one, ...store, acknowledged, ...tries };
+}
+
+/** The regions that have a change of a node of this region, as far as they are certain. */
+function madeIn(region: RegionName, service: Service | undefined, isCalm: boolean): RegionName[] {
+  if (isCalm || service === "own" || service === "through") return [region];
+  return service === "remote" ? regionNames.filter((one) => one !== region) : [];
 }

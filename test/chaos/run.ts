@@ -11,6 +11,7 @@ import { type RegionName, startTwoRegions, type TwoRegions } from "../support/tw
 import { allWell, caughtUp } from "../support/vitals.ts";
 import { checkAll } from "./check.ts";
 import { Clients, digestOf, endpointsOf } from "./clients.ts";
+import { Duels } from "./duels.ts";
 import { Edits } from "./edits.ts";
 import { type FaultContext, makers, revive } from "./faults.ts";
 import { Gaps, longest, longestByFault, type Made } from "./gaps.ts";
@@ -27,6 +28,8 @@ const instance = "vcenter";
 const patience = { connectTimeoutMs: 2_000, requestTimeoutMs: 5_000 };
 const recoveryMaxMs = 90_000;
 const textsMax = 100;
+/** Keys at the same time that clients of both regions fight for. */
+const duels = 2;
 /** By then the metrics of every node were read again, also of one that is silent. */
 const suspicionMs = 7_000;
 /** As much of a violation's text as names the object. */
@@ -107,6 +110,7 @@ class Run {
   readonly #afterwards: { readonly what: string; readonly check: () => Promise<boolean> }[] = [];
   #workload: Workload | undefined;
   #edits: Edits | undefined;
+  #duels: Duels | undefined;
   #probes: Probes | undefined;
   #steps = 0;
   #bailed = false;
@@ -135,6 +139,7 @@ class Run {
     this.#workload = new Workload(this.#clients, this.#history, workers, seed);
     const edits = { count: this.#options.clients ?? 4, seed, restMs: this.#options.restMs ?? 40 };
     this.#edits = new Edits(this.#clients, this.#history, this.#workload, edits);
+    this.#duels = new Duels(this.#clients, this.#history, { count: duels, seed });
     this.#probes = new Probes(this.#clients, this.#history, this.#gaps, known, 2);
     await sleep(3_000);
     this.#gaps.all.length = 0;
@@ -158,9 +163,10 @@ class Run {
     return await this.#report();
   }
 
-  /** From now on both regions must show every acknowledged change: of those by `sinceMs`, while clients are at work. */
-  async #converge(when: string, sinceMs?: number): Promise<void> {
+  /** From then on both regions must show every change that was acknowledged by now. */
+  async #converge(when: string): Promise<void> {
     if (this.#gaveUp || this.#bailed) return;
+    const sinceMs = performance.now();
     try {
       await caughtUp(this.#both, recoveryMaxMs);
       this.#history.recorder.converged(sinceMs);
@@ -171,7 +177,8 @@ class Run {
 
   /** Ends load, probes and monitor. */
   async end(): Promise<void> {
-    await Promise.all([this.#probes?.stop(), this.#edits?.stop(), this.#workload?.stop()]);
+    const load = [this.#probes, this.#duels, this.#edits, this.#workload];
+    await Promise.all(load.map(async (one) => await one?.stop()));
     await this.#clients[Symbol.asyncDispose]();
     await this.#monitor[Symbol.asyncDispose]();
   }
@@ -224,7 +231,9 @@ class Run {
     const names = step.faults.map(({ kind, region }) => `${kind} ${region}`);
     this.#say(`step ${this.#steps}: ${names.join(", ")}`);
     if (step.faults.some(({ kind }) => kind === "flush")) await caughtUp(this.#both);
-    for (const { region } of step.faults) this.#monitor.disturb(region);
+    for (const { kind, region } of step.faults) {
+      this.#monitor.disturb(region, kind === "full-memory" || kind === "full-disk");
+    }
     const took = await Promise.all(step.faults.map((fault) => this.#makeAndMend(fault)));
     const mendedMs = performance.now();
     await this.#recover(step, mendedMs);
@@ -246,7 +255,7 @@ class Run {
     this.#say(
       `  healthy again ${Math.round(recoveredMs - mendedMs)} ms after the faults ended; longest gap: write ${within.writeMs} ms, read ${within.readMs} ms`,
     );
-    await this.#converge(names.join(", "), performance.now());
+    await this.#converge(names.join(", "));
     await sleep(step.calmMs);
   }
 

@@ -7,9 +7,9 @@ import type { VcenterSession } from "@holdfast/workbench";
 import { expect, test } from "vitest";
 import { judge } from "../linearizability/judge.ts";
 import { seeded } from "../support/random.ts";
+import { calm } from "./calm.ts";
 import type { Clients, Endpoint, Outcome } from "./clients.ts";
 import { History } from "./history.ts";
-import { Intervals } from "./intervals.ts";
 import { began } from "./moment.ts";
 import { Workload } from "./workload.ts";
 
@@ -148,13 +148,7 @@ function clientsOf(server: Flaky): Clients {
 async function judged(server: Flaky) {
   const history = new History();
   const workload = new Workload(clientsOf(server), history, 8, 1);
-  const circumstances = {
-    shared: () => true,
-    disturbed: { a: new Intervals(), b: new Intervals() },
-    emptied: { a: [], b: [] },
-    isolated: new Intervals(),
-  };
-  const operations = () => history.recorder.history(circumstances).operations;
+  const operations = () => history.recorder.history(calm).operations;
   const wanted = ["Create", "Get", "GetAttributes", "AddAttribute", "Activate", "Revoke"];
   await until("every operation done, and some without an answer", () => {
     const all = operations();
@@ -165,7 +159,7 @@ async function judged(server: Flaky) {
   await workload.stop();
   const found = operations();
   expect(found.some(({ outcome }) => outcome === "unknown")).toBe(true);
-  return judge(history.recorder.history(circumstances));
+  return judge(history.recorder.history(calm));
 }
 
 test("what the load notes of a server that keeps its promises is linearizable", async () => {

@@ -2,10 +2,12 @@ import {
   type ChangeOperation,
   type ClientHistory,
   mayBeMade,
+  type Operation,
   type StoreEvent,
 } from "./operation.ts";
 
 type Loss = Extract<StoreEvent, { readonly event: "storeLost" }>;
+type Converged = Extract<StoreEvent, { readonly event: "converged" }>;
 type SetOperation = Extract<ChangeOperation, { readonly operation: "SetAttribute" }>;
 
 /** By when changes have happened for certain, in which region. */
@@ -14,13 +16,13 @@ export class ChangeTimes {
   /** Changes that may have happened. */
   readonly changes: readonly ChangeOperation[];
   readonly #regions: readonly string[];
-  readonly #convergedMs: readonly number[];
+  readonly #converged: readonly Converged[];
   readonly #sets: readonly SetOperation[];
 
   constructor({ regions, operations, events }: ClientHistory) {
     const inOrder = events.toSorted((one, other) => one.at - other.at);
     this.losses = inOrder.filter((one) => one.event === "storeLost");
-    this.#convergedMs = inOrder.filter((one) => one.event === "converged").map(({ at }) => at);
+    this.#converged = inOrder.filter((one) => one.event === "converged");
     this.#regions = regions;
     this.changes = operations.filter(mayBeMade);
     this.#sets = this.changes.filter((one) => one.operation === "SetAttribute");
@@ -36,7 +38,7 @@ export class ChangeTimes {
     if (this.#isShared(one)) return returnedMs;
     if (this.#isLost(one, fromMs)) return Infinity;
     if (region !== undefined && acknowledged.includes(region)) return returnedMs;
-    return this.#spreadMs(one);
+    return this.#spreadMs(one, region);
   }
 
   /** By when some region has an object that was made. */
@@ -59,22 +61,29 @@ export class ChangeTimes {
     return this.#regions.every((region) => acknowledged.includes(region));
   }
 
-  /** When the regions that did not acknowledge it had it all the same. */
-  #spreadMs(one: ChangeOperation): number {
-    const { return: returnedMs = Infinity } = one;
-    const atMs = this.#convergedMs.find((ms) => ms >= returnedMs) ?? Infinity;
+  /** When a region, or every region, that did not acknowledge it had it all the same. */
+  #spreadMs(one: ChangeOperation, region: string | undefined): number {
+    const here = this.#converged.filter((each) => (each.region ?? region) === region);
+    const atMs = here.find((each) => hasAll(each, one))?.at ?? Infinity;
     return atMs === Infinity || this.#isLost(one, atMs) ? Infinity : atMs;
   }
 
   /** Whether a store that may have been the only one with the change had lost its data by then. */
   #isLost(one: ChangeOperation, byMs: number): boolean {
-    const { acknowledged = [], call, return: returnedMs = Infinity } = one;
+    const { acknowledged = [], call } = one;
     return this.losses.some(
       ({ at, region }) =>
         at >= call &&
         at <= byMs &&
         (acknowledged.length === 0 || acknowledged.includes(region)) &&
-        !this.#convergedMs.some((ms) => ms >= returnedMs && ms <= at),
+        !this.#converged.some(
+          (each) => each.region !== region && each.at <= at && hasAll(each, one),
+        ),
     );
   }
+}
+
+/** Whether a change was acknowledged so early that it is part of what was there then. */
+function hasAll({ at, since = at }: Converged, { return: returnedMs = Infinity }: Operation) {
+  return since >= returnedMs;
 }

@@ -18,6 +18,7 @@ const look = (...x: readonly string[]) => ({
 });
 export const lost: StoreEvent = { event: "storeLost", region: "a", at: 100, levelAt: 200 };
 const converged: StoreEvent = { event: "converged", at: 90 };
+const levelIn = (region: string, since: number): StoreEvent => ({ ...converged, region, since });
 const noAnswer = { outcome: "unknown" };
 export const missing = { operation: "GetAttributes", outcome: "refused", reason: "ItemNotFound" };
 export const created = ask("a1", 0, 1, { operation: "Create", ...by("a", "b") });
@@ -37,6 +38,30 @@ export const excused: readonly [
     "and that both lack once they are the same",
     [alone, ask("b1", 95, 96, look())],
     [converged],
+    "illegal",
+  ],
+  [
+    "an alone change that the other region lacks when it has caught up with a time before",
+    [alone, ask("b1", 95, 96, look())],
+    [levelIn("b", 10)],
+    "legal",
+  ],
+  [
+    "and when it has caught up with a time after",
+    [alone, ask("b1", 95, 96, look())],
+    [levelIn("b", 12)],
+    "illegal",
+  ],
+  [
+    "and when only its own region has everything",
+    [alone, ask("b1", 95, 96, look())],
+    [levelIn("a", 12)],
+    "legal",
+  ],
+  [
+    "and that another region had before its store was lost",
+    [alone, ask("b1", 210, 211, look())],
+    [levelIn("b", 12), lost],
     "illegal",
   ],
   ["an alone change that the other region has", [alone, ask("b1", 20, 21, look("v"))], [], "legal"],

@@ -71,7 +71,7 @@ function requireKnown(record: Operation | StoreEvent, regions: readonly string[]
 }
 
 function regionsOfEvent(event: StoreEvent): readonly string[] {
-  return event.event === "storeLost" ? [event.region] : [];
+  return event.region === undefined ? [] : [event.region];
 }
 
 function regionsOf(one: Operation): readonly string[] {

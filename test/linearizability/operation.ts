@@ -77,8 +77,13 @@ export type ChangeOperation = Exclude<Operation, ReadOperation>;
 const event = z.discriminatedUnion("event", [
   /** A region's store lost data; from `levelAt` on it has all that the other region has. */
   z.strictObject({ event: z.literal("storeLost"), region: name, at: ms, levelAt: ms.optional() }),
-  /** Every region has everything that any region had acknowledged by then. */
-  z.strictObject({ event: z.literal("converged"), at: ms }),
+  /** Every region, or `region` alone, has everything that any region had acknowledged by `since`: by `at` if that is absent. */
+  z.strictObject({
+    event: z.literal("converged"),
+    at: ms,
+    since: ms.optional(),
+    region: name.optional(),
+  }),
 ]);
 
 /** Something that happened to the stores. */

@@ -31,6 +31,7 @@ interface StoreEvent {
   readonly region?: string;
   readonly at: number;
   readonly levelAt?: number;
+  readonly since?: number;
 }
 
 /** The object in one view. */
@@ -125,14 +126,14 @@ class ObjectHistory {
   readonly #regions: readonly string[];
   readonly #lines: readonly Line[];
   readonly #losses: readonly StoreEvent[];
-  readonly #convergedMs: readonly number[];
+  readonly #converged: readonly StoreEvent[];
 
   constructor(regions: readonly string[], lines: readonly Line[], events: readonly StoreEvent[]) {
     const inOrder = events.toSorted((one, other) => one.at - other.at);
     this.#regions = regions;
     this.#lines = lines;
     this.#losses = inOrder.filter(({ event }) => event === "storeLost");
-    this.#convergedMs = inOrder.filter(({ event }) => event === "converged").map(({ at }) => at);
+    this.#converged = inOrder.filter(({ event }) => event === "converged");
   }
 
   /** In a region's store; without a region, at any endpoint. Each time between two losses is decided on its own. */
@@ -156,8 +157,10 @@ class ObjectHistory {
     if (this.#regions.every((one) => acknowledged.includes(one))) return end;
     if (this.#isLost(line, fromMs)) return Infinity;
     if (region !== undefined && acknowledged.includes(region)) return end;
-    const atMs = this.#convergedMs.find((ms) => ms >= end);
-    return atMs === undefined || this.#isLost(line, atMs) ? Infinity : atMs;
+    const converged = this.#converged.find(
+      (one) => (one.region === undefined || one.region === region) && (one.since ?? one.at) >= end,
+    );
+    return converged === undefined || this.#isLost(line, converged.at) ? Infinity : converged.at;
   }
 
   /** Whether the only store that had a change was lost by then. */
@@ -168,7 +171,9 @@ class ObjectHistory {
         at >= call &&
         at <= byMs &&
         (acknowledged.length === 0 || acknowledged.includes(region)) &&
-        !this.#convergedMs.some((ms) => ms >= end && ms <= at),
+        !this.#converged.some(
+          (one) => one.region !== region && one.at <= at && (one.since ?? one.at) >= end,
+        ),
     );
   }
 
