@@ -1,14 +1,11 @@
 import { randomBytes, randomUUID } from "node:crypto";
-import { ClockCheck, partitionOf, StoreUnavailable } from "@holdfast/engine";
+import { ClockCheck, StoreUnavailable } from "@holdfast/engine";
 import { nameItem, sampleObject, sampleRegister } from "@holdfast/engine/testing";
 import { until } from "@holdfast/testing";
 import { describe, expect, test } from "vitest";
-import { partitionKeys } from "../../packages/redis/src/connection/keys.ts";
-import { readPartitionHead } from "../../packages/redis/src/connection/record-header.ts";
 import { RedisServer } from "../support/redis.ts";
 import {
   create,
-  initStore,
   installed,
   openNewStore,
   openStore,
@@ -257,106 +254,6 @@ describe("a damaged Redis key", () => {
   });
 });
 
-describe('a store without its data never answers "not found":', () => {
-  test("FLUSHALL", async () => {
-    await using redis = await RedisServer.start();
-    await using opened = await openNewStore({ address: redis.address, ...refusingOptions });
-    const { store } = opened;
-    const instance = await installed(store);
-    const { uniqueIdentifier } = await create(store, instance);
-    await redis.command("flushall");
-    const unavailable = { failure: "notInitialised" };
-    for (const call of [
-      () => store.read(instance, [uniqueIdentifier]),
-      () => store.read(instance, [randomUUID()]),
-      () => store.find(instance, everything),
-      () => create(store, instance),
-      () => store.position(),
-      () => store.changes(0, 0, 10, 1_000),
-      () => store.levels(),
-      () => store.reserve(instance, [uniqueIdentifier], "one"),
-      () => store.status(instance),
-      () => store.appendAudit(instance, [], true).then(() => create(store, instance)),
-    ]) {
-      await expect(call()).rejects.toMatchObject(unavailable);
-    }
-    expect(store.state()).toBe("none");
-    expect((await redis.command("dbsize")) as number).toBe(0);
-  });
-
-  test("another store in its place, which is refused until the node's own is back", async () => {
-    await using redis = await RedisServer.start();
-    await using opened = await openNewStore({ address: redis.address, ...refusingOptions });
-    const { store } = opened;
-    const began = store.storeId;
-    const instance = await installed(store);
-    const { uniqueIdentifier } = await create(store, instance);
-    const kept = await Promise.all(
-      (await redis.buffers("keys", "*")).map(
-        async (key) => [key, (await redis.buffers("dump", key)) as unknown as Buffer] as const,
-      ),
-    );
-    await redis.restart({ empty: true });
-    const made = await initStore({ address: redis.address });
-    const message = `this node began with store ${began}, but Redis ${redis.address} holds store ${made.storeId}; restore the data of ${began}, or restart the node if ${made.storeId} is meant`;
-    await until("it is refused with the reason", async () => {
-      const read = store.read(instance, [uniqueIdentifier]);
-      const failure = await read.then(
-        () => new Error("answered"),
-        (error: unknown) => error as Error,
-      );
-      expect(failure).toBeInstanceOf(StoreUnavailable);
-      return failure.message === message;
-    });
-    await expect(create(store, instance)).rejects.toMatchObject({
-      failure: "notInitialised",
-      message,
-    });
-    expect(store.state()).toBe("none");
-    // A node that starts now accepts it: with the restart the operator confirms it.
-    await using restarted = await openStore({ address: redis.address, ...patientOptions });
-    expect(restarted.store.storeId).toBe(made.storeId);
-    await redis.command("flushall");
-    // The marker comes last: once it is there, the node continues.
-    const isMarker = ([key]: readonly [Buffer, Buffer]) => key.toString() === "{sys}:head";
-    for (const [key, bytes] of kept.toSorted((a, b) => Number(isMarker(a)) - Number(isMarker(b)))) {
-      await redis.command("restore", key, 0, bytes);
-    }
-    await until("its own is back", () => store.state() === "full");
-    expect((await store.read(instance, [uniqueIdentifier]))[0]).toBeDefined();
-  });
-
-  test("a restart with an empty disk", async () => {
-    await using redis = await RedisServer.start();
-    await using opened = await openNewStore({ address: redis.address, ...refusingOptions });
-    const { store } = opened;
-    const instance = await installed(store);
-    const { uniqueIdentifier } = await create(store, instance);
-    await redis.restart({ empty: true });
-    await until("it is seen", async () => {
-      const read = store.read(instance, [uniqueIdentifier]);
-      const failure = await read.then(
-        (answer) => answer[0] ?? "not found",
-        (error: StoreUnavailable) => error.failure,
-      );
-      expect(["noLease", "timeout", "notInitialised"]).toContain(failure);
-      return failure === "notInitialised";
-    });
-  });
-
-  test("another store at the same address, while connected", async () => {
-    await using redis = await RedisServer.start();
-    await using opened = await openNewStore({ address: redis.address, ...refusingOptions });
-    const instance = await installed(opened.store);
-    const { uniqueIdentifier } = await create(opened.store, instance);
-    await redis.command("flushall");
-    await initStore({ address: redis.address });
-    await expect(opened.store.read(instance, [uniqueIdentifier])).rejects.toBeInstanceOf(
-      StoreUnavailable,
-    );
-  });
-});
-
 function flip(bytes: Buffer, at: number): Buffer {
   const copy = Buffer.from(bytes);
   copy[at] = (copy[at] ?? 0) ^ 1;
@@ -382,24 +279,6 @@ async function forgetCovered(redis: RedisServer): Promise<void> {
   }
   await redis.command("config", "set", "maxmemory", "1mb");
 }
-
-test("a cursor from a store that this one replaced covers nothing here", async () => {
-  await using redis = await RedisServer.start();
-  await using opened = await openNewStore({ address: redis.address, ...refusingOptions });
-  const { store } = opened;
-  const instance = await installed(store);
-  const partition = partitionOf(instance);
-  const { head, counters } = partitionKeys(partition);
-  // What the other region's leader asks for.
-  await store.changes(partition, 1_000, 10, 1_000_000);
-  await store.leaves(partition, new Uint8Array(32).fill(255), 1_000);
-  await create(store, instance);
-  await until("the change is noted as covered, and no other", async () => {
-    const [noted] = await redis.buffers("mget", head);
-    const change = Number(await redis.command("hget", counters, "change"));
-    return change > 0 && readPartitionHead(noted)?.covered === change;
-  });
-});
 
 test("a node's clock is compared with the clock of Redis", async () => {
   await using redis = await RedisServer.start();
