@@ -75,7 +75,7 @@ test("commands are used from the cheapest to the costliest, up to a place", () =
     replace: "b",
     rule: "",
     tests: ["packages/a.test.ts", "test/simulation/b.test.ts", "test/cluster/c.test.ts"],
-    chaosMinutes: 3,
+    chaosMinutes: 10,
   };
   const texts = (choice: Parameters<typeof killersOf>[1]) =>
     killersOf(fault, choice).map(({ text }) => text);
@@ -84,12 +84,16 @@ test("commands are used from the cheapest to the costliest, up to a place", () =
     "test/simulation/b.test.ts",
     "simulate --histories 400 --seed 7",
     "test/cluster/c.test.ts",
-    "chaos --minutes 3 --seed 7 --bail",
+    "chaos --minutes 10 --seed 7 --bail",
   ]);
   expect(texts({ upTo: "unit", seed: 7 })).toEqual(["packages/a.test.ts"]);
   expect(texts({ upTo: "unit", seed: 7, simulatorMinutes: 10 })).toEqual(["simulate --seed 7"]);
+  const focused = { ...fault, focus: "clock jump" };
+  const [killer] = killersOf(focused, { upTo: "unit", seed: 7, simulatorMinutes: 10 });
+  expect(killer?.text).toBe('simulate --seed 7 --focus "clock jump"');
+  expect(killer?.args).toContain("clock jump");
   expect(texts({ upTo: "cluster", seed: 7, isChaos: true })).toEqual([
-    "chaos --minutes 3 --seed 7 --bail",
+    "chaos --minutes 10 --seed 7 --bail",
   ]);
   expect(isSimulated({ ...fault, kind: "access" })).toBe(false);
 });

@@ -36,8 +36,10 @@ const endless = 10_000_000;
 /** The killers of a fault, in the order in which they are run. */
 export function killersOf(fault: PlantedFault, choice: KillerChoice): readonly Killer[] {
   const { isChaos, seed, simulatorMinutes, upTo } = choice;
-  if (simulatorMinutes !== undefined) return isSimulated(fault) ? [simulator(endless, seed)] : [];
-  const { chaosMinutes } = fault;
+  const { chaosMinutes, focus } = fault;
+  if (simulatorMinutes !== undefined) {
+    return isSimulated(fault) ? [simulator(endless, seed, focus)] : [];
+  }
   const inChaos = chaosMinutes === undefined ? [] : [chaos(chaosMinutes, seed)];
   if (isChaos === true) return inChaos;
   const tests = fault.tests.map(testFile);
@@ -60,9 +62,12 @@ export function testFile(file: string): Killer {
   return { place, text: file, args: [...vitest, ...limits, file], file };
 }
 
-function simulator(count: number, seed: number): Killer {
-  const asked = ["--histories", String(count), "--seed", String(seed)];
-  const text = count === endless ? `simulate --seed ${seed}` : `simulate ${asked.join(" ")}`;
+function simulator(count: number, seed: number, focus?: string): Killer {
+  const focused = focus === undefined ? [] : ["--focus", focus];
+  const asked = ["--histories", String(count), "--seed", String(seed), ...focused];
+  const told = count === endless ? ["--seed", String(seed), ...focused] : asked;
+  const words = told.map((one) => (one.includes(" ") ? `"${one}"` : one));
+  const text = ["simulate", ...words].join(" ");
   return { place: "simulator", text, args: ["test/simulation/main.ts", ...asked] };
 }
 

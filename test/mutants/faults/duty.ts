@@ -94,7 +94,7 @@ export const dutyFaults: readonly PlantedFault[] = [
     rule: "the cursor stays before records that could not be joined",
     tests: readerTests,
     simulated: true,
-    chaosMinutes: 3,
+    chaosMinutes: 10,
   },
   {
     name: "numbers-of-another-process",
@@ -107,7 +107,7 @@ export const dutyFaults: readonly PlantedFault[] = [
     promises: ["An empty store fills itself from the other region"],
     tests: [...readerTests, cluster],
     simulated: true,
-    chaosMinutes: 3,
+    chaosMinutes: 10,
   },
   {
     name: "tail-of-another-process",
@@ -139,7 +139,7 @@ export const dutyFaults: readonly PlantedFault[] = [
     rule: "a comparison finds records in another version, not only missing ones",
     tests: readerTests,
     simulated: true,
-    chaosMinutes: 3,
+    chaosMinutes: 10,
   },
   {
     name: "outage-while-pages-come",
@@ -150,7 +150,7 @@ export const dutyFaults: readonly PlantedFault[] = [
     rule: "what was read before an outage does not count after it",
     tests: readerTests,
     simulated: true,
-    chaosMinutes: 3,
+    chaosMinutes: 10,
   },
   {
     name: "level-before-everything-came",
@@ -162,7 +162,7 @@ export const dutyFaults: readonly PlantedFault[] = [
     promises: ["A region whose Redis is lost keeps serving"],
     tests: readerTests,
     simulated: true,
-    chaosMinutes: 3,
+    chaosMinutes: 10,
   },
   {
     name: "level-of-a-later-request",
@@ -185,7 +185,7 @@ export const dutyFaults: readonly PlantedFault[] = [
     unseen:
       "a store that loses data ends the lease of each node, and the end of a lease makes the leader's reader forget as well",
     tests: readerTests,
-    chaosMinutes: 3,
+    chaosMinutes: 10,
   },
   {
     name: "leads-by-one-clock",

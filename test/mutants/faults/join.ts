@@ -15,7 +15,7 @@ export const joinFaults: readonly PlantedFault[] = [
     replace: "material: a.material,",
     rule: "destroyed material never comes back",
     tests: joinTests,
-    chaosMinutes: 3,
+    chaosMinutes: 10,
   },
   {
     name: "join-drops-dated-deactivation",
@@ -45,7 +45,7 @@ export const joinFaults: readonly PlantedFault[] = [
     rule: "of two writes of one value, the later stamp stays",
     promises: ["While the regions are cut off from each other"],
     tests: joinTests,
-    chaosMinutes: 3,
+    chaosMinutes: 10,
   },
   {
     name: "join-without-origin",
@@ -56,7 +56,7 @@ export const joinFaults: readonly PlantedFault[] = [
     rule: "values of two writers are two values, even under one index",
     promises: ["A value that was added to an attribute"],
     tests: joinTests,
-    chaosMinutes: 3,
+    chaosMinutes: 10,
   },
   {
     name: "join-last-change-of-one",

@@ -18,7 +18,7 @@ export const protocolFaults: readonly PlantedFault[] = [
     rule: "a region that cannot be asked has not said that it lacks a record",
     promises: ['"Not found" is answered only when'],
     tests: [...storeTests, twoRegions],
-    chaosMinutes: 3,
+    chaosMinutes: 10,
   },
   {
     name: "fetch-through-remote-store",
@@ -38,7 +38,7 @@ export const protocolFaults: readonly PlantedFault[] = [
     rule: "Destroy needs both regions' agreement, whatever peer.acknowledgement says",
     promises: ["No key is destroyed without both regions' agreement"],
     tests: [...agreedTests, twoRegions],
-    chaosMinutes: 3,
+    chaosMinutes: 10,
   },
   {
     name: "required-only-afterwards",
@@ -70,7 +70,7 @@ export const protocolFaults: readonly PlantedFault[] = [
     rule: "a change is shared only when the other region has it durably",
     promises: ["A shared change is seen at every endpoint"],
     tests: [...storeTests, twoRegions],
-    chaosMinutes: 3,
+    chaosMinutes: 10,
   },
   {
     name: "held-push-is-shared",
@@ -149,7 +149,7 @@ export const protocolFaults: readonly PlantedFault[] = [
       "for (const [at, site] of this.#sites.slice(0, 1).entries()) {\n      try {\n        const outcome",
     rule: "each region's store reserves a record before anything is decided about it",
     tests: agreedTests,
-    chaosMinutes: 3,
+    chaosMinutes: 10,
   },
   {
     name: "same-operation-tried-again",
@@ -178,7 +178,7 @@ export const protocolFaults: readonly PlantedFault[] = [
     rule: "a key is never destroyed on half the truth: all copies are compared",
     promises: ["No key is destroyed without both regions' agreement"],
     tests: agreedTests,
-    chaosMinutes: 3,
+    chaosMinutes: 10,
   },
   {
     name: "unknown-decision-released",
@@ -199,7 +199,7 @@ export const protocolFaults: readonly PlantedFault[] = [
     replace: "      failureIn(error);\n      return true;",
     rule: "an agreed change is acknowledged when it is durable in both regions",
     tests: agreedTests,
-    chaosMinutes: 3,
+    chaosMinutes: 10,
   },
   {
     name: "later-region-not-joined",
@@ -220,7 +220,7 @@ export const protocolFaults: readonly PlantedFault[] = [
     replace: 'return copy !== "unknown" && copy.reserved === "";',
     rule: "a record that an agreed operation holds is not answered from one region's copy",
     tests: [...storeTests, ...agreedTests],
-    chaosMinutes: 3,
+    chaosMinutes: 10,
   },
   {
     name: "held-copy-without-the-other",
@@ -307,7 +307,7 @@ export const protocolFaults: readonly PlantedFault[] = [
     promises: ["A region cannot alter the immutable part"],
     tests: [`${store}/peer-service.test.ts`],
     simulated: false,
-    chaosMinutes: 3,
+    chaosMinutes: 10,
   },
   {
     name: "older-copy-of-the-serving-region",
@@ -329,7 +329,7 @@ export const protocolFaults: readonly PlantedFault[] = [
     rule: '"not found" needs a "not found" of the own store too, also while the other region serves',
     promises: ['"Not found" is answered only when'],
     tests: storeTests,
-    chaosMinutes: 3,
+    chaosMinutes: 10,
   },
   {
     name: "full-store-ends-a-walk",
@@ -413,7 +413,7 @@ export const protocolFaults: readonly PlantedFault[] = [
     rule: "a store that cannot be asked has not said that it lacks a record",
     promises: ['"Not found" is answered only when'],
     tests: storeTests,
-    chaosMinutes: 3,
+    chaosMinutes: 10,
   },
   {
     name: "conflict-taken-for-made",

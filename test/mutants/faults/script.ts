@@ -20,7 +20,7 @@ export const scriptFaults: readonly PlantedFault[] = [
     rule: "the tag decides: an update by an older copy is refused",
     promises: ["Every node sees what one node acknowledged"],
     tests,
-    chaosMinutes: 3,
+    chaosMinutes: 10,
   },
   {
     name: "commit-of-an-older-version",
@@ -40,7 +40,7 @@ export const scriptFaults: readonly PlantedFault[] = [
     replace: 'if holder and operation ~= "" and holder ~= operation then return',
     rule: "a reserved record takes no other change",
     tests,
-    chaosMinutes: 3,
+    chaosMinutes: 10,
   },
   {
     name: "commit-after-the-reservation",
@@ -60,7 +60,7 @@ export const scriptFaults: readonly PlantedFault[] = [
     replace: "for",
     rule: "a write ends all reservations of its operation in the same step",
     tests,
-    chaosMinutes: 3,
+    chaosMinutes: 10,
   },
   {
     name: "deleted-instance-takes-objects",
@@ -99,6 +99,7 @@ export const scriptFaults: readonly PlantedFault[] = [
     replace: "      promised = number",
     rule: "a record carries the number of the change that was promised last: covered reads compare it",
     promises: ["Nothing is answered that a fail-over could take back"],
+    focus: "instance deleted",
     tests: [realStore, failOver, "test/cluster/redis-barrier.test.ts"],
   },
   {
@@ -109,7 +110,7 @@ export const scriptFaults: readonly PlantedFault[] = [
     replace: 'digest(digests, change.id, "", change.after)',
     rule: "digests are those of the records that are there",
     tests,
-    chaosMinutes: 3,
+    chaosMinutes: 10,
   },
   {
     name: "commit-takes-a-name-twice",
@@ -149,7 +150,7 @@ export const scriptFaults: readonly PlantedFault[] = [
     replace: "#stamp < 16",
     rule: "a command for an earlier store changes nothing in the store that replaced it",
     tests: [realStore, ownFaults],
-    chaosMinutes: 3,
+    chaosMinutes: 10,
   },
   {
     name: "reserves-what-is-held",
@@ -187,6 +188,7 @@ export const scriptFaults: readonly PlantedFault[] = [
     replace: 'if ARGV[4] == "" and is_deposed(KEYS[2], "0") then',
     rule: "a leader that was deposed releases nothing",
     promises: ["No two leaders of a region act in one epoch"],
+    focus: "region retired while a reservation is under way",
     tests: [realStore, ownFaults],
   },
   {
@@ -217,6 +219,7 @@ export const scriptFaults: readonly PlantedFault[] = [
     replace: "",
     rule: "a leader that was deposed sets no level",
     promises: ["No two leaders of a region act in one epoch"],
+    focus: "level under way while another node leads",
     tests: [realStore, ownFaults],
   },
   {
@@ -237,6 +240,7 @@ export const scriptFaults: readonly PlantedFault[] = [
     replace: 'if not redis.call("GET", key) then redis.call("SET", key, "0") end',
     rule: "an epoch that the store sees keeps older ones out",
     promises: ["No two leaders of a region act in one epoch"],
+    focus: "lock masters that forget",
     tests: [realStore, ownStore],
   },
   {

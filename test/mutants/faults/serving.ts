@@ -23,6 +23,7 @@ export const servingFaults: readonly PlantedFault[] = [
     replace: "",
     rule: "a region that has caught up reads who is retired before it serves",
     promises: ["When a retired region returns"],
+    focus: "region retired while a node hangs",
     tests: [`${regions}/store/paused-node.test.ts`],
   },
   {
@@ -34,7 +35,7 @@ export const servingFaults: readonly PlantedFault[] = [
     rule: "after an outage the own store serves only once it has everything",
     promises: ["A region whose Redis is lost keeps serving"],
     tests: servingTests,
-    chaosMinutes: 3,
+    chaosMinutes: 10,
   },
   {
     name: "short-barrier-is-no-outage",
@@ -44,7 +45,7 @@ export const servingFaults: readonly PlantedFault[] = [
     replace: 'const over = lease === "none" && state.lease === "full";',
     rule: "every lapse of the lease is an outage",
     tests: servingTests,
-    chaosMinutes: 3,
+    chaosMinutes: 10,
   },
   {
     name: "other-store-is-no-outage",
@@ -107,7 +108,7 @@ export const servingFaults: readonly PlantedFault[] = [
     replace: "through: false };",
     rule: "a store that serves although it is not level asks the other region with every read",
     tests: servingTests,
-    chaosMinutes: 3,
+    chaosMinutes: 10,
   },
   {
     name: "cut-outlives-its-store",
@@ -118,7 +119,7 @@ export const servingFaults: readonly PlantedFault[] = [
       "return { lacking: false, refused: false, level: false, outage: outage + 1, request: undefined };",
     rule: "serving as in a cut ends with another store's data",
     tests: servingTests,
-    chaosMinutes: 3,
+    chaosMinutes: 10,
   },
   {
     name: "store-that-lacks-agrees",
@@ -128,7 +129,7 @@ export const servingFaults: readonly PlantedFault[] = [
     replace: 'agrees: lease === "full",',
     rule: "a store that is not level agrees to nothing, unless it only lacked room",
     tests: servingTests,
-    chaosMinutes: 3,
+    chaosMinutes: 10,
   },
   {
     name: "level-never-looked-at-again",
@@ -162,7 +163,7 @@ export const servingFaults: readonly PlantedFault[] = [
     unseen:
       "clients ask all the time, and the first request that the other region refuses makes a node continue as in a cut, too",
     tests: [`${regions}/store/regional-damage.test.ts`],
-    chaosMinutes: 3,
+    chaosMinutes: 10,
   },
   {
     name: "generation-off-by-one",

@@ -7,6 +7,7 @@ const realStore = "test/simulation/store/real-store.test.ts";
 const failOver = "test/simulation/store/failover.test.ts";
 const barrier = "test/cluster/redis-barrier.test.ts";
 const state = "test/cluster/redis-state.test.ts";
+const otherStore = "test/cluster/redis-other-store.test.ts";
 const safety = "test/cluster/redis-safety.test.ts";
 
 /** Faults in how a node uses its region's Redis: barriers, leases, covered reads, settings. */
@@ -33,7 +34,7 @@ export const sessionFaults: readonly PlantedFault[] = [
     rule: "a change is acknowledged only after a barrier that covers it",
     promises: ["Nothing acknowledged is lost by `kill -9`"],
     tests: [failOver, barrier],
-    chaosMinutes: 3,
+    chaosMinutes: 10,
   },
   {
     name: "barrier-of-earlier-writes",
@@ -55,7 +56,7 @@ export const sessionFaults: readonly PlantedFault[] = [
     rule: "a barrier covers every replica that was ever seen",
     promises: ["Nothing acknowledged is lost by a fail-over"],
     tests: [failOver, barrier],
-    chaosMinutes: 3,
+    chaosMinutes: 10,
   },
   {
     name: "replicas-of-now",
@@ -66,7 +67,7 @@ export const sessionFaults: readonly PlantedFault[] = [
     rule: "replicas that were ever seen count, not only those that are connected",
     promises: ["Nothing acknowledged is lost by a fail-over"],
     tests: [`${redis}/connection/connection-parts.test.ts`, failOver, barrier],
-    chaosMinutes: 3,
+    chaosMinutes: 10,
   },
   {
     name: "own-disk-not-counted",
@@ -87,8 +88,9 @@ export const sessionFaults: readonly PlantedFault[] = [
       'submit(script, number, keys, args, {\n      written,\n      localEnough: changes.every((change) => change.kind === "update" && change.after === change.before.object),\n    });',
     rule: '"already so" is answered only when a barrier covers it',
     promises: ["Nothing is answered that a fail-over could take back"],
+    focus: "backup restored",
     tests: [realStore, barrier],
-    chaosMinutes: 3,
+    chaosMinutes: 10,
   },
   {
     name: "reads-are-not-covered",
@@ -99,7 +101,7 @@ export const sessionFaults: readonly PlantedFault[] = [
     rule: "a record is read only when a barrier covers it",
     promises: ["Nothing is answered that a fail-over could take back"],
     tests: [failOver, barrier],
-    chaosMinutes: 3,
+    chaosMinutes: 10,
   },
   {
     name: "late-answers-are-used",
@@ -111,7 +113,7 @@ export const sessionFaults: readonly PlantedFault[] = [
     unseen: "what was asked for within the lease may be answered as of then",
     promises: ["A primary that was frozen and replaced"],
     tests: [failOver, "test/cluster/redis-failover.test.ts"],
-    chaosMinutes: 3,
+    chaosMinutes: 10,
   },
   {
     name: "answers-of-another-store",
@@ -121,8 +123,8 @@ export const sessionFaults: readonly PlantedFault[] = [
     replace: 'if (head !== undefined && session.storeId !== "") return;',
     rule: "an answer of another store that took this one's place is not used",
     promises: ['"Not found" is never answered for an acknowledged object'],
-    tests: [realStore, state],
-    chaosMinutes: 3,
+    tests: [realStore, otherStore],
+    chaosMinutes: 10,
   },
   {
     name: "another-store-is-taken",
@@ -134,8 +136,8 @@ export const sessionFaults: readonly PlantedFault[] = [
     rule: "a running node stays with the store that it began with",
     unseen: "a node of two regions takes another store, since the other region has the data",
     promises: ['"Not found" is never answered for an acknowledged object'],
-    tests: [state],
-    chaosMinutes: 3,
+    tests: [otherStore],
+    chaosMinutes: 10,
   },
   {
     name: "another-store-is-written",
@@ -145,7 +147,7 @@ export const sessionFaults: readonly PlantedFault[] = [
     replace: "if (id === undefined) {",
     rule: "a barrier of another store gives no lease",
     promises: ['"Not found" is never answered for an acknowledged object'],
-    tests: [state, "test/cluster/redis-own-faults.test.ts"],
+    tests: [otherStore, "test/cluster/redis-own-faults.test.ts"],
   },
   {
     name: "reads-from-another-process",
@@ -154,7 +156,8 @@ export const sessionFaults: readonly PlantedFault[] = [
     find: "if (connection.info.runId === runId) return connection;",
     replace: 'if (connection.info.runId !== "" || runId === "") return connection;',
     rule: "a lease belongs to one process: reads go to the process that barriers were sent to",
-    tests: [failOver, "test/cluster/redis-failover.test.ts"],
+    focus: "old primary that a Sentinel still names",
+    tests: [failOver, otherStore],
   },
   {
     name: "lease-of-any-process",
@@ -175,7 +178,7 @@ export const sessionFaults: readonly PlantedFault[] = [
     rule: "every lapse is heard, even one that ends at once",
     unseen: "a timer hears each lapse that lasts longer than a millisecond",
     tests: [`${session}/lease-keeper.test.ts`],
-    chaosMinutes: 3,
+    chaosMinutes: 10,
   },
   {
     name: "lease-by-one-clock",
@@ -375,7 +378,7 @@ export const sessionFaults: readonly PlantedFault[] = [
     promises: ["A record that does not decode goes into quarantine"],
     tests: [`${redis}/proof/stored-records.test.ts`],
     simulated: false,
-    chaosMinutes: 3,
+    chaosMinutes: 10,
   },
   {
     name: "unproven-records-are-used",
@@ -428,6 +431,7 @@ export const sessionFaults: readonly PlantedFault[] = [
     find: "await Promise.all(heads.map(cover));",
     replace: "",
     rule: "change numbers that a fail-over could take back are not answered",
+    focus: "primary lost while its replica is behind",
     tests: ["test/cluster/redis-own-faults.test.ts"],
   },
   {
@@ -438,7 +442,7 @@ export const sessionFaults: readonly PlantedFault[] = [
     replace: "const covered = Math.max(page.upTo, page.last);",
     rule: "a number that another region names does not make later changes count as covered",
     promises: ["Nothing is answered that a fail-over could take back"],
-    tests: ["test/cluster/redis-state.test.ts"],
+    tests: [otherStore],
   },
   {
     name: "epoch-of-another-store",
