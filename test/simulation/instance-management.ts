@@ -203,9 +203,16 @@ export class InstanceManagement implements Order {
     );
   }
 
-  /** A name belongs to one instance, and an order that was repeated has made one. */
+  /**
+   * A name belongs to one instance, and an order that was repeated has made one. What a retired region made without an
+   * answer comes back with it, also if its name was given again meanwhile.
+   */
   #requireOne(records: readonly SystemRecord<"Instance">[]): void {
-    const live = records.filter(({ destroyed }) => destroyed === undefined);
+    const isRetired = this.#world.retirement !== undefined;
+    const live = records.filter(
+      ({ destroyed, instance }) =>
+        destroyed === undefined && (!isRetired || this.#instances.get(instance)?.isThere === true),
+    );
     const twice = live.find(({ name }, at) => live.findIndex((one) => one.name === name) !== at);
     if (twice !== undefined) throw new Violation(`two instances are called ${twice.name}`);
     const keys = records.map(({ labels }) => labels["key"]);
