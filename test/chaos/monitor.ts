@@ -36,6 +36,7 @@ export class Monitor implements AsyncDisposable {
   }
 
   get circumstances(): Circumstances {
+    this.#log.read();
     return {
       shared: (fromMs, toMs) => this.#sharing.certain(fromMs, toMs),
       disturbed: this.#disturbed,
@@ -93,7 +94,6 @@ export class Monitor implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopped = true;
     await Promise.all(this.#loops);
-    this.#log.read();
   }
 
   async #watch(node: NodeProcess, region: RegionName): Promise<void> {
@@ -117,7 +117,6 @@ export class Monitor implements AsyncDisposable {
         }
         changes = vitals.servingChanges;
       }
-      this.#log.read();
       await sleep(everyMs);
     }
   }

@@ -78,7 +78,7 @@ class NodeLog {
 
   died(atMs: number): void {
     this.#leasedMs = undefined;
-    this.#changes.push({ atMs: atMs - unwrittenMs, service: "none" });
+    this.#note({ atMs: atMs - unwrittenMs, service: "none" });
   }
 
   during(fromMs: number, toMs: number): Service | undefined {
@@ -100,9 +100,15 @@ class NodeLog {
     time,
   }: Readonly<Record<string, string>>): Omit<Level, "node"> | undefined {
     const atMs = monotonicMs(time);
-    this.#changes.push({ atMs, service: serviceOf(from, reason) });
+    this.#note({ atMs, service: serviceOf(from, reason) });
     if (from !== "local" || reason !== "own store") return undefined;
     return { atMs: atMs + roundMs, sinceMs: (this.#leasedMs ?? atMs) - roundMs };
+  }
+
+  /** Keeps the order of time: lines of a process that was killed may come late. */
+  #note(change: Change): void {
+    const before = this.#changes.findLastIndex(({ atMs }) => atMs <= change.atMs);
+    this.#changes.splice(before + 1, 0, change);
   }
 
   #more(): string {
