@@ -160,6 +160,23 @@ test("a record that was repaired meanwhile is joined with the copy, not replaced
   expect((await get(id1))?.facts).toMatchObject({ ...served, ...destroyed });
 });
 
+test("an older state of a damaged record is joined with the copy, and is dropped where both cannot be true", async () => {
+  const { own, results } = await world();
+  await results([key(1)]);
+  own.damage(id1);
+  const quarantine = own.quarantine.bind(own);
+  let join: NonNullable<Parameters<typeof quarantine>[3]>["join"];
+  own.quarantine = async (...given) => {
+    join = given[3]?.join;
+    return await quarantine(...given);
+  };
+  const copy = key(1, { facts: activated });
+  await results([copy]);
+  const served = { served: { time: 3, region: "a" } };
+  expect(join?.(key(1, { facts: served }), copy).facts).toEqual({ ...activated, ...served });
+  expect(join?.(key(1, { objectType: 4 }), copy)).toBe(copy);
+});
+
 describe("a record that no region makes is refused and the others are written", () => {
   const registers = (from: number, region = "a", length = 5_000) =>
     Array.from({ length }, (_, at) => ({
