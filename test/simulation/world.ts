@@ -426,7 +426,8 @@ export class World implements NodeListener {
 
   /** The regions that have what a client was told to be done. */
   #holders(wish: Wish, { made, rests }: Reply, store: string | undefined): readonly string[] {
-    const [change] = made;
+    // A date that has come is written before the change that was asked for.
+    const change = made.at(-1);
     if (change !== undefined) return [...this.#acknowledgements.of(wish, change.after).regions];
     const isKnown = rests !== undefined && store !== undefined;
     return isKnown ? [...this.#acknowledgements.already(rests, store).regions] : [];
