@@ -301,7 +301,7 @@ async function promotedFrom(
 }
 
 /** The Redis that a Sentinel names as primary; the first server if no Sentinel answers. */
-async function primaryOf({ redis }: Region): Promise<RedisServer> {
+export async function primaryOf({ redis }: Region): Promise<RedisServer> {
   for (const sentinel of redis.sentinels) {
     if (!sentinel.running) continue;
     const asked = sentinel.command("sentinel", "get-master-addr-by-name", sentinelName);

@@ -45,6 +45,8 @@ export const violationKinds = [
   /** An answer that no fault excuses. */
   "wrongAnswer",
   "notRecovered",
+  /** Records, reservations or digests that are not the same in both stores at the end. */
+  "storesDiffer",
   /** Answers about an object that no order of the operations explains. */
   "notLinearizable",
   /** Too many orders to try: nobody knows whether one of them explains the answers. */

@@ -13,7 +13,7 @@ import { checkAll } from "./check.ts";
 import { Clients, digestOf, endpointsOf } from "./clients.ts";
 import { Duels } from "./duels.ts";
 import { Edits } from "./edits.ts";
-import { type FaultContext, makers, revive } from "./faults.ts";
+import { type FaultContext, makers, primaryOf, revive } from "./faults.ts";
 import { Gaps, longest, longestByFault, type Made } from "./gaps.ts";
 import { type Entry, History } from "./history.ts";
 import { Monitor } from "./monitor.ts";
@@ -22,11 +22,14 @@ import { PacketFilter } from "./packet-filter.ts";
 import { type FaultKind, faultKinds, type PlannedFault, planOf, type Step } from "./plan.ts";
 import { Probes } from "./probes.ts";
 import { type ChaosReport, countViolations } from "./report.ts";
+import { differences } from "./same-stores.ts";
 import { readAt, Workload } from "./workload.ts";
 
 const instance = "vcenter";
 const patience = { connectTimeoutMs: 2_000, requestTimeoutMs: 5_000 };
 const recoveryMaxMs = 90_000;
+/** Leaders end what nobody ends any more, and look at the rest again. */
+const sameMaxMs = 60_000;
 const textsMax = 100;
 /** Keys at the same time that clients of both regions fight for. */
 const duels = 2;
@@ -158,6 +161,7 @@ class Run {
     this.#delay.disable();
     await this.end();
     await this.#converge("in the end");
+    await this.#compare();
     this.#say(`reading ${this.#history.entries.size} objects at every endpoint`);
     await checkAll(this.#clients.endpoints, this.#history);
     return await this.#report();
@@ -172,6 +176,22 @@ class Run {
       this.#history.recorder.converged(sinceMs);
     } catch (error) {
       this.#history.violation("notRecovered", `${when}: ${(error as Error).message}`);
+    }
+  }
+
+  /** Nothing is under way any more, and no read has repaired anything: the stores have the same records. */
+  async #compare(): Promise<void> {
+    if (this.#gaveUp || this.#bailed) return;
+    const { a, b } = this.#both;
+    const [one, other] = await Promise.all([primaryOf(a), primaryOf(b)]);
+    try {
+      const check = async (): Promise<boolean | string> => {
+        const found = await differences(one, other);
+        return found.length === 0 || found.join("; ");
+      };
+      await until("the same records in both stores", check, sameMaxMs);
+    } catch (error) {
+      this.#history.violation("storesDiffer", (error as Error).message);
     }
   }
 

@@ -6,6 +6,7 @@ import { until } from "@holdfast/testing";
 import { describe, expect, test } from "vitest";
 import { partitionKeys } from "../../packages/redis/src/connection/keys.ts";
 import { readPartitionHead } from "../../packages/redis/src/connection/record-header.ts";
+import { dumpOf, replaceAll } from "../support/dump.ts";
 import { RedisServer } from "../support/redis.ts";
 import {
   create,
@@ -175,23 +176,6 @@ async function forward(place: { readonly port: number }) {
       await once(server, "close");
     },
   };
-}
-
-/** Puts these keys in the place of all that a Redis has, in one step. */
-async function replaceAll(redis: RedisServer, keys: readonly (readonly [Buffer, Buffer])[]) {
-  const script =
-    'redis.call("FLUSHALL") for at = 1, #ARGV, 2 do redis.call("RESTORE", ARGV[at], 0, ARGV[at + 1]) end';
-  await redis.command("eval", script, 0, ...keys.flat());
-}
-
-/** Every key with its content. */
-async function dumpOf(redis: RedisServer): Promise<(readonly [Buffer, Buffer])[]> {
-  const keys = await redis.buffers("keys", "*");
-  return await Promise.all(
-    keys.map(
-      async (key) => [key, (await redis.buffers("dump", key)) as unknown as Buffer] as const,
-    ),
-  );
 }
 
 test("a cursor from a store that this one replaced covers nothing here", async () => {

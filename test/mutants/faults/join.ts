@@ -15,7 +15,7 @@ export const joinFaults: readonly PlantedFault[] = [
     replace: "material: a.material,",
     rule: "destroyed material never comes back",
     tests: joinTests,
-    chaosMinutes: 10,
+    chaosMinutes: 3,
   },
   {
     name: "join-drops-dated-deactivation",

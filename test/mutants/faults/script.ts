@@ -60,7 +60,7 @@ export const scriptFaults: readonly PlantedFault[] = [
     replace: "for",
     rule: "a write ends all reservations of its operation in the same step",
     tests,
-    chaosMinutes: 10,
+    chaosMinutes: 3,
   },
   {
     name: "deleted-instance-takes-objects",
@@ -110,7 +110,7 @@ export const scriptFaults: readonly PlantedFault[] = [
     replace: 'digest(digests, change.id, "", change.after)',
     rule: "digests are those of the records that are there",
     tests,
-    chaosMinutes: 10,
+    chaosMinutes: 3,
   },
   {
     name: "commit-takes-a-name-twice",
