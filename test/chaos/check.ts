@@ -11,6 +11,21 @@ import { noteLook } from "./workload.ts";
 const together = 20;
 const triesMax = 50;
 
+/** Reads some objects once at every endpoint that answers. */
+export async function lookAt(
+  endpoints: readonly Endpoint[],
+  history: History,
+  entries: readonly Entry[],
+): Promise<void> {
+  const looks = endpoints.map(async (endpoint) => {
+    await using client = await connected(endpoint);
+    for (let at = 0; at < entries.length; at += together) {
+      await look(client, endpoint, history, entries.slice(at, at + together));
+    }
+  });
+  await Promise.allSettled(looks);
+}
+
 /** Reads every object at every endpoint; an object without an answer at the end is missing. */
 export async function checkAll(endpoints: readonly Endpoint[], history: History): Promise<void> {
   await Promise.all(
@@ -27,13 +42,7 @@ export async function checkAll(endpoints: readonly Endpoint[], history: History)
 }
 
 async function checkAt(endpoint: Endpoint, history: History): Promise<void> {
-  const { host, port, ...tls } = endpoint.target;
-  await using client = await KmipClient.connect({
-    endpoints: [`${host}:${port}`],
-    tls,
-    version: "1.4",
-    connectionsMax: 2,
-  });
+  await using client = await connected(endpoint);
   let left: readonly Entry[] = [...history.entries.values()];
   for (let tries = triesMax; tries > 0 && left.length > 0; tries--) {
     const unanswered: Entry[] = [];
@@ -46,6 +55,11 @@ async function checkAt(endpoint: Endpoint, history: History): Promise<void> {
     if (left.length > 0) await sleep(200);
   }
   for (const { id } of left) history.violation("missing", `${id} at ${endpoint.node}: no answer`);
+}
+
+function connected({ target: { host, port, ...tls } }: Endpoint): Promise<KmipClient> {
+  const endpoints = [`${host}:${port}`];
+  return KmipClient.connect({ endpoints, tls, version: "1.4", connectionsMax: 2 });
 }
 
 /** Reads some objects, and returns those that were answered. */

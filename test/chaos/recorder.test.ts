@@ -63,6 +63,15 @@ test("an Activate that may only have found the work of an earlier one is not sha
   expect(told).toEqual([["b"], ["a", "b"]]);
 });
 
+test("knows the objects that were changed since a time, and not those that were only read", () => {
+  const recorder = new Recorder();
+  const add = { operation: "AddAttribute", attribute: "x", value: "v" } as const;
+  recorder.outcome("c", "early", add, done(at("a1", 10)));
+  recorder.outcome("c", "late", add, failed(at("a1", 30)));
+  recorder.note("r", "read", at("a1", 40), { operation: "Locate", outcome: "done", found: true });
+  expect(recorder.changedSince(20)).toEqual(new Set(["late"]));
+});
+
 test("watches a request: done, refused, and not known", async () => {
   const recorder = new Recorder();
   const target = { host: "h", port: 1 } as never;

@@ -85,6 +85,13 @@ export class Recorder {
     }));
   }
 
+  /** The objects that a client has changed, or tried to, since a time. */
+  changedSince(ms: number): ReadonlySet<string> {
+    const from = this.#operations.findLastIndex((one) => (one.return ?? one.call) < ms) + 1;
+    const since = this.#operations.slice(from);
+    return new Set(since.filter(isChange).map(({ object }) => object));
+  }
+
   /** Both regions have everything that either had acknowledged by `sinceMs`. */
   converged(sinceMs: number): void {
     this.#converged.push({ sinceMs, atMs: performance.now() });

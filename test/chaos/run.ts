@@ -9,7 +9,7 @@ import { createKey, keyBytes } from "../support/keys.ts";
 import type { NodeProcess } from "../support/node-process.ts";
 import { type RegionName, startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
 import { allWell, caughtUp } from "../support/vitals.ts";
-import { checkAll } from "./check.ts";
+import { checkAll, lookAt } from "./check.ts";
 import { Clients, digestOf, endpointsOf } from "./clients.ts";
 import { Duels } from "./duels.ts";
 import { Edits } from "./edits.ts";
@@ -276,6 +276,9 @@ class Run {
       `  healthy again ${Math.round(recoveredMs - mendedMs)} ms after the faults ended; longest gap: write ${within.writeMs} ms, read ${within.readMs} ms`,
     );
     await this.#converge(names.join(", "));
+    const changed = this.#history.recorder.changedSince(fromMs);
+    const entries = [...this.#history.entries.values()].filter(({ id }) => changed.has(id));
+    await lookAt(this.#clients.endpoints, this.#history, entries);
     await sleep(step.calmMs);
   }
 

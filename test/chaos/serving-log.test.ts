@@ -75,14 +75,13 @@ test("a store has everything once a node uses it again: what was acknowledged be
   lease(1_500, "full");
   lease(1_600, "full");
   level(2_000);
-  log.died("b2", performance.now());
-  const diedMs = performance.now() + performance.timeOrigin - wallMs;
-  const wholeMs = Math.ceil(diedMs);
-  expect(during(diedMs - 400, diedMs)).toBe("none");
-  level(wholeMs + 5_000);
+  log.died("b2", 3_000);
+  expect(during(2_100, 2_400)).toBe("own");
+  expect(during(2_600, 3_000)).toBe("none");
+  level(8_000);
   expect(levels()).toEqual([
     [205, 95],
     [2_005, 1_495],
-    [wholeMs + 5_005, wholeMs + 4_995],
+    [8_005, 7_995],
   ]);
 });
