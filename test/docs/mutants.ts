@@ -56,7 +56,7 @@ export function mutants(): string {
     "",
     "`--report` writes the results to `test/mutants/results.json`. `npm test` checks that each fault still fits the sources, and runs three of them.",
     "",
-    `There are ${faults.length} faults. The results have ${run.length} of them: ${counted(killed)} found, ${counted(run.length - killed)} not. The other ${faults.length - run.length} are marked "not run".`,
+    `There are ${faults.length} faults. The results have ${run.length} of them: ${counted(killed)} found, ${counted(run.length - killed)} not. The other ${faults.length - run.length} are marked "not run". ${aloneText(results)}`,
     "",
     ...faultKinds.flatMap((kind) => {
       const rows = faults.filter((fault) => fault.kind === kind);
@@ -72,6 +72,17 @@ export function mutants(): string {
     }),
     ...mechanical(),
   ].join("\n");
+}
+
+/** How many of the faults that they should find the simulator and chaos have found. */
+function aloneText(results: ReturnType<typeof readResults>): string {
+  const foundBy = (way: "simulator" | "chaos", asked: readonly PlantedFault[]): string => {
+    const found = asked.filter((one) => resultOf(one, results)?.[way]?.result === "killed");
+    return `${found.length} of the ${asked.length} faults that it should find`;
+  };
+  const simulated = foundBy("simulator", faults.filter(isSimulated));
+  const inChaos = faults.filter(({ chaosMinutes }) => chaosMinutes !== undefined);
+  return `The simulator alone found ${simulated}, and chaos alone ${foundBy("chaos", inChaos)}.`;
 }
 
 const counted = (count: number) => `${count} ${count === 1 ? "was" : "were"}`;
