@@ -240,7 +240,7 @@ export const scriptFaults: readonly PlantedFault[] = [
     replace: 'if not redis.call("GET", key) then redis.call("SET", key, "0") end',
     rule: "an epoch that the store sees keeps older ones out",
     promises: ["No two leaders of a region act in one epoch"],
-    focus: "lock masters that forget",
+    focus: "level under way while another node leads",
     tests: [realStore, ownStore],
   },
   {

@@ -146,6 +146,8 @@ export const sessionFaults: readonly PlantedFault[] = [
     find: 'if (id?.toString("hex") !== storeId) {',
     replace: "if (id === undefined) {",
     rule: "a barrier of another store gives no lease",
+    unseen:
+      "in histories a store is empty before another one takes its place, and nodes notice that; a real Redis changes from one moment to the next",
     promises: ['"Not found" is never answered for an acknowledged object'],
     tests: [otherStore, "test/cluster/redis-own-faults.test.ts"],
   },
@@ -156,7 +158,8 @@ export const sessionFaults: readonly PlantedFault[] = [
     find: "if (connection.info.runId === runId) return connection;",
     replace: 'if (connection.info.runId !== "" || runId === "") return connection;',
     rule: "a lease belongs to one process: reads go to the process that barriers were sent to",
-    focus: "old primary that a Sentinel still names",
+    unseen:
+      "in histories the other process is a promoted replica, which has all that was acknowledged; a real Redis has an older copy",
     tests: [failOver, otherStore],
   },
   {
