@@ -56,7 +56,7 @@ export function mutants(): string {
     "",
     "`--report` writes the results to `test/mutants/results.json`. `npm test` checks that each fault still fits the sources, and runs three of them.",
     "",
-    `There are ${faults.length} faults. The results have ${run.length} of them: ${counted(killed)} found, ${counted(run.length - killed)} not. The other ${faults.length - run.length} are marked "not run". ${aloneText(results)}`,
+    `There are ${faults.length} faults. ${counted(killed)} found, ${counted(run.length - killed)} not, and ${counted(faults.length - run.length)} not run. ${aloneText(results)}`,
     "",
     ...faultKinds.flatMap((kind) => {
       const rows = faults.filter((fault) => fault.kind === kind);
