@@ -19,9 +19,7 @@ export async function lookAt(
 ): Promise<void> {
   const looks = endpoints.map(async (endpoint) => {
     await using client = await connected(endpoint);
-    for (let at = 0; at < entries.length; at += together) {
-      await look(client, endpoint, history, entries.slice(at, at + together));
-    }
+    await look(client, endpoint, history, entries);
   });
   await Promise.allSettled(looks);
 }
@@ -45,13 +43,7 @@ async function checkAt(endpoint: Endpoint, history: History): Promise<void> {
   await using client = await connected(endpoint);
   let left: readonly Entry[] = [...history.entries.values()];
   for (let tries = triesMax; tries > 0 && left.length > 0; tries--) {
-    const unanswered: Entry[] = [];
-    for (let at = 0; at < left.length; at += together) {
-      const some = left.slice(at, at + together);
-      const answered = await look(client, endpoint, history, some);
-      unanswered.push(...some.filter((_, place) => answered[place] !== true));
-    }
-    left = unanswered;
+    left = await look(client, endpoint, history, left);
     if (left.length > 0) await sleep(200);
   }
   for (const { id } of left) history.violation("missing", `${id} at ${endpoint.node}: no answer`);
@@ -62,24 +54,26 @@ function connected({ target: { host, port, ...tls } }: Endpoint): Promise<KmipCl
   return KmipClient.connect({ endpoints, tls, version: "1.4", connectionsMax: 2 });
 }
 
-/** Reads some objects, and returns those that were answered. */
+/** Reads some objects, and returns those that were not answered. */
 async function look(
   client: KmipClient,
   endpoint: Endpoint,
   history: History,
   entries: readonly Entry[],
-): Promise<readonly boolean[]> {
-  const ended = began(endpoint);
-  const looks = await lookAtAll(
-    client,
-    entries.map(({ id }) => id),
-    changingReferences,
-  ).catch(() => []);
-  const moment = ended();
-  return entries.map((entry, place) => {
-    const seen = looks[place];
-    if (seen === undefined) return false;
-    history.recorder.look(`reader at ${endpoint.node}`, entry.id, seen, moment);
-    return noteLook(history, entry, seen, moment, true);
-  });
+): Promise<readonly Entry[]> {
+  const unanswered: Entry[] = [];
+  for (let at = 0; at < entries.length; at += together) {
+    const some = entries.slice(at, at + together);
+    const ids = some.map(({ id }) => id);
+    const ended = began(endpoint);
+    const looks = await lookAtAll(client, ids, changingReferences).catch(() => []);
+    const moment = ended();
+    for (const [place, entry] of some.entries()) {
+      const seen = looks[place];
+      const reader = `reader at ${endpoint.node}`;
+      const isAnswered = seen !== undefined && noteLook(history, reader, entry, seen, moment, true);
+      if (!isAnswered) unanswered.push(entry);
+    }
+  }
+  return unanswered;
 }

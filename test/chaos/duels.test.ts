@@ -25,7 +25,6 @@ interface Kept {
 
 /** So long that most of the other changes come meanwhile. */
 const stepMs = 100;
-const named = { message: "", status: "OperationFailed" } as const;
 
 /** Two regions in memory, over connections that lose some answers, done or not. */
 class Flaky {
@@ -102,7 +101,8 @@ class Flaky {
 }
 
 function denied(operation: "Destroy" | "Activate"): KmipClientError {
-  return new KmipClientError({ operation, reason: "PermissionDenied", ...named });
+  const failed = { status: "OperationFailed", reason: "PermissionDenied", message: "" } as const;
+  return new KmipClientError({ operation, ...failed });
 }
 
 /** Clients of the regions in memory; all that duels need of them. */

@@ -1,11 +1,10 @@
-import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { KmipClient } from "@holdfast/client";
 import { createKey, look } from "../support/keys.ts";
 import { rankOf } from "../support/ledger.ts";
 import { seeded } from "../support/random.ts";
 import { regionNames } from "../support/two-regions.ts";
-import { changing, changingReferences, itemOf } from "./attributes.ts";
+import { changingReferences, groupAdded, newText } from "./attributes.ts";
 import type { Clients, Endpoint, Outcome } from "./clients.ts";
 import type { Entry, History } from "./history.ts";
 import type { Asked } from "./recorder.ts";
@@ -150,8 +149,7 @@ export class Duels {
         look(session, entry.id, changingReferences),
       );
       if (seen.kind === "done") {
-        this.#history.recorder.look(client, entry.id, seen.answer, seen.moment);
-        noteLook(this.#history, entry, seen.answer, seen.moment, false);
+        noteLook(this.#history, client, entry, seen.answer, seen.moment);
       }
       const isLong = performance.now() - beganMs > usualMs;
       if (!isLast) await sleep(isLong ? laterMs : watchMs);
@@ -166,16 +164,10 @@ export class Duels {
 
 /** One that adds a value at each endpoint. */
 function writersOf({ id }: Entry, endpoints: readonly Endpoint[]): readonly Fighter[] {
-  return endpoints.map((endpoint) => {
-    const value = randomUUID().slice(0, 13);
-    const newAttribute = { item: itemOf(changing.group, value) };
-    return {
-      name: `writer at ${endpoint.node}`,
-      endpoint: () => endpoint,
-      asked: { operation: "AddAttribute", attribute: changing.group, value },
-      send: (session) =>
-        session.addAttribute({ uniqueIdentifier: id, newAttribute }, { version: "2.1" }),
-      withinMs: togetherMs,
-    };
-  });
+  return endpoints.map((endpoint) => ({
+    name: `writer at ${endpoint.node}`,
+    endpoint: () => endpoint,
+    withinMs: togetherMs,
+    ...groupAdded(id, newText()),
+  }));
 }

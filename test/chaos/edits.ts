@@ -1,17 +1,22 @@
-import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { KmipClient } from "@holdfast/client";
 import type { ClientRequestItem, ResponseItem } from "@holdfast/kmip";
 import { lookAtAll } from "../support/keys.ts";
 import { seeded } from "../support/random.ts";
-import { type Changing, changing, changingReferences, itemOf } from "./attributes.ts";
+import {
+  type Changing,
+  changing,
+  changingReferences,
+  groupAdded,
+  itemOf,
+  newText,
+  version,
+} from "./attributes.ts";
 import type { Clients, Endpoint, Outcome } from "./clients.ts";
 import type { Entry, History } from "./history.ts";
 import type { Asked } from "./recorder.ts";
 import { noteLook, type Workload } from "./workload.ts";
 
-/** The version of requests for attributes: it tells an absent value from an absent object. */
-const version = "2.1";
 /** So many objects get the same group. */
 const membersMax = 5;
 /** Clients change the latest objects, so that no object's history becomes too long to decide. */
@@ -133,25 +138,15 @@ export class Edits {
         );
         continue;
       }
-      this.#history.recorder.look(client, one.id, seen, outcome.moment);
-      noteLook(this.#history, one, seen, outcome.moment, false);
+      noteLook(this.#history, client, one, seen, outcome.moment);
     }
     return outcome;
   }
 
   add(turn: Turn) {
     const value = this.#groupFor(turn.entry);
-    const send = (session: KmipClient) =>
-      session.addAttribute(
-        { uniqueIdentifier: turn.entry.id, newAttribute: { item: itemOf(changing.group, value) } },
-        { version },
-      );
-    return this.#change(
-      turn,
-      "AddAttribute",
-      { operation: "AddAttribute", attribute: changing.group, value },
-      send,
-    );
+    const { asked, send } = groupAdded(turn.entry.id, value);
+    return this.#change(turn, "AddAttribute", asked, send);
   }
 
   set(turn: Turn, name: "SetAttribute" | "ModifyAttribute") {
@@ -308,8 +303,4 @@ function drawn(dice: number): Edit {
     if (left < 0) return edit;
   }
   throw new RangeError(`${dice}: a number in [0, 1)`);
-}
-
-function newText(): string {
-  return randomUUID().slice(0, 13);
 }

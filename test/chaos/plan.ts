@@ -141,7 +141,7 @@ export function* planOf(seed: number, kinds: readonly FaultKind[]): Generator<St
   }
 }
 
-/** Each combination of these kinds, in random order, again and again; mixtures if there is none. */
+/** Yields every combination that these kinds allow, in random order, without end. It yields mixtures if they allow none. */
 function* combined(kinds: readonly FaultKind[], random: () => number): Generator<Step, never> {
   const able = combinations.filter((parts) => parts.every(([kind]) => kinds.includes(kind)));
   for (;;) {

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { KmipClient } from "@holdfast/client";
 import type { Response } from "@holdfast/kmip";
 import type { VcenterSession } from "@holdfast/workbench";
-import { hexOf, look, stateIn } from "../support/keys.ts";
+import { hexOf, type Look, look, stateIn } from "../support/keys.ts";
 import { rankOf } from "../support/ledger.ts";
 import { seeded } from "../support/random.ts";
 import { changingReferences } from "./attributes.ts";
@@ -234,18 +234,20 @@ export async function readAt(
     look(session, entry.id, changingReferences),
   );
   if (outcome.kind !== "done") return false;
-  history.recorder.look(client, entry.id, outcome.answer, outcome.moment);
-  return noteLook(history, entry, outcome.answer, outcome.moment, false);
+  return noteLook(history, client, entry, outcome.answer, outcome.moment);
 }
 
 /** Records what a read of an object showed; false if a part was not answered. */
 export function noteLook(
   history: History,
+  client: string,
   entry: Entry,
-  { state, key }: Awaited<ReturnType<typeof look>>,
+  seen: Look,
   moment: Moment,
-  inTheEnd: boolean,
+  inTheEnd = false,
 ): boolean {
+  const { state, key } = seen;
+  history.recorder.look(client, entry.id, seen, moment);
   if (isRefused(state)) return false;
   if (state.reason === "ItemNotFound") {
     history.notFound(entry, moment, inTheEnd);
