@@ -10,17 +10,23 @@ import { type RegionName, regionNames } from "../support/two-regions.ts";
 import { calm } from "./calm.ts";
 import type { Clients, Endpoint, Outcome } from "./clients.ts";
 import { Duels } from "./duels.ts";
-import { History } from "./history.ts";
+import { type Circumstances, History } from "./history.ts";
+import { Intervals } from "./intervals.ts";
 import { lookAnswer } from "./look-answer.ts";
 import { began } from "./moment.ts";
 
 /** A promise that two regions break. */
 type Flaw = "both succeed" | "one region later" | "one value of several";
+/** A promise that they do not make: an Activate without an answer was alone, and the next one finds it done. */
+type Limit = "alone at first";
 
 interface Kept {
   state: "PreActive" | "Active" | "Destroyed";
   readonly groups: Set<string>;
-  destroyedMs: number;
+  /** Since when it has this state. */
+  sinceMs: number;
+  /** The region that alone has its activation at first. */
+  aloneIn?: RegionName;
 }
 
 /** So long that most of the other changes come meanwhile. */
@@ -29,10 +35,12 @@ const stepMs = 100;
 /** Two regions in memory, over connections that lose some answers, done or not. */
 class Flaky {
   readonly objects = new Map<string, Kept>();
-  readonly #flaw: Flaw | undefined;
+  /** Times in which changes are alone. */
+  readonly alone = new Intervals();
+  readonly #flaw: Flaw | Limit | undefined;
   readonly #random = seeded(3);
 
-  constructor(flaw?: Flaw) {
+  constructor(flaw?: Flaw | Limit) {
     this.#flaw = flaw;
   }
 
@@ -55,13 +63,27 @@ class Flaky {
     await sleep(stepMs);
     const isRefused = this.#flaw === "both succeed" ? isActive : kept.state === "Active";
     if (isRefused || kept.state === "Destroyed") throw denied("Destroy");
-    kept.destroyedMs = performance.now();
+    kept.sinceMs = performance.now();
     kept.state = "Destroyed";
   }
 
-  #shown({ state, groups, destroyedMs }: Kept, region: RegionName) {
-    const isLate = this.#flaw === "one region later" && region === "b";
-    const isHidden = isLate && performance.now() - destroyedMs < 3 * stepMs;
+  /** Without an answer, the first time: the other region has it later. */
+  #activate(kept: Kept, region: RegionName): void {
+    if (kept.state === "Destroyed") throw denied("Activate");
+    if (this.#flaw === "alone at first" && kept.state === "PreActive") {
+      kept.aloneIn = region;
+      kept.sinceMs = performance.now();
+      kept.state = "Active";
+      this.alone.add(kept.sinceMs, kept.sinceMs);
+      throw new ConnectionError("lost", "no answer");
+    }
+    kept.state = "Active";
+  }
+
+  #shown({ state, groups, sinceMs, aloneIn }: Kept, region: RegionName) {
+    const isLate = this.#flaw === "one region later" && state === "Destroyed" && region === "b";
+    const isAlone = aloneIn !== undefined && aloneIn !== region;
+    const isHidden = (isLate || isAlone) && performance.now() - sinceMs < 3 * stepMs;
     return { state: isHidden ? ("PreActive" as const) : state, groups, note: undefined };
   }
 
@@ -72,17 +94,12 @@ class Flaky {
       create: () =>
         this.#ask(() => {
           const uniqueIdentifier = `key ${this.objects.size}`;
-          const kept: Kept = { state: "PreActive", groups: new Set(), destroyedMs: 0 };
+          const kept: Kept = { state: "PreActive", groups: new Set(), sinceMs: 0 };
           this.objects.set(uniqueIdentifier, kept);
           return { uniqueIdentifier } as Response<"Create">;
         }),
       destroy: (asked: Asked) => this.#ask(() => this.#destroy(this.#of(asked))),
-      activate: (asked: Asked) =>
-        this.#ask(() => {
-          const kept = this.#of(asked);
-          if (kept.state === "Destroyed") throw denied("Activate");
-          kept.state = "Active";
-        }),
+      activate: (asked: Asked) => this.#ask(() => this.#activate(this.#of(asked), region)),
       addAttribute: ({ newAttribute, ...asked }: Asked & { newAttribute: { item: Item } }) =>
         this.#ask(() => {
           const { groups } = this.#of(asked);
@@ -140,13 +157,21 @@ async function judged(server: Flaky) {
     return names.every((name) => done(name, "done")) && done("Activate", "refused");
   });
   await duels.stop();
-  const { violations, undecided } = judge(history.recorder.history(calm));
-  const told = history.judge(calm).map(({ kind, text }) => `${kind}: ${text}`);
+  const circumstances: Circumstances = {
+    ...calm,
+    shared: (fromMs, toMs) => !server.alone.touches(fromMs, toMs),
+  };
+  const { violations, undecided } = judge(history.recorder.history(circumstances));
+  const told = history.judge(circumstances).map(({ kind, text }) => `${kind}: ${text}`);
   return [...violations, ...undecided, ...told];
 }
 
 test("what clients note of two regions that keep their promises is linearizable", async () => {
   expect(await judged(new Flaky())).toEqual([]);
+});
+
+test("what a try without an answer may have done alone is not taken for shared", async () => {
+  expect(await judged(new Flaky("alone at first"))).toEqual([]);
 });
 
 test.each<readonly [Flaw, RegExp]>([

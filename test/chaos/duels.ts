@@ -5,8 +5,9 @@ import { rankOf } from "../support/ledger.ts";
 import { seeded } from "../support/random.ts";
 import { regionNames } from "../support/two-regions.ts";
 import { changingReferences, groupAdded, newText } from "./attributes.ts";
-import type { Clients, Endpoint, Outcome } from "./clients.ts";
+import type { Clients, Endpoint } from "./clients.ts";
 import type { Entry, History } from "./history.ts";
+import type { Moment } from "./moment.ts";
 import type { Asked } from "./recorder.ts";
 import { noteLook } from "./workload.ts";
 
@@ -115,22 +116,26 @@ export class Duels {
     ];
   }
 
-  /** Tries until the answer is certain. A value is added once: it is there after the first try, or nobody knows. */
+  /**
+   * Tries until the answer is certain; any of the tries may have made the change. A value is added once: it is there after
+   * the first try, or nobody knows.
+   */
   async #change(duel: string, fighter: Fighter, entry: Entry): Promise<void> {
     const { asked, endpoint, name, rank, send, withinMs } = fighter;
     const client = `${duel}, ${name}`;
     const tries = rank === undefined ? 1 : triesMax;
     await sleep(this.#random() * withinMs);
+    const beganMs = performance.now();
     for (let left = tries; left > 0 && !this.#stopped; left -= 1) {
       const outcome = await this.#clients.steady(asked.operation, endpoint(), send);
       this.#history.recorder.outcome(client, entry.id, asked, outcome);
-      if (outcome.kind !== "failed") return this.#note(entry, rank, outcome);
+      if (outcome.kind === "done") this.#done(entry, rank, { ...outcome.moment, beganMs });
+      if (outcome.kind !== "failed") return;
       await sleep(retryMs);
     }
   }
 
-  #note(entry: Entry, rank: number | undefined, { kind, moment }: Outcome<unknown>): void {
-    if (kind !== "done") return;
+  #done(entry: Entry, rank: number | undefined, moment: Moment): void {
     if (rank === undefined) this.#history.changed(moment);
     else this.#history.reached(entry, rank, moment);
   }

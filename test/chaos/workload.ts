@@ -75,19 +75,26 @@ export class Workload {
     }
   }
 
-  /** Tries endpoint after endpoint until one succeeds; undefined if it gives up. */
+  /**
+   * Tries endpoint after endpoint until one succeeds; undefined if it gives up. The moment of a change is that of all tries: any
+   * of them may have made it. Of a new object it is that of the last one: each try makes another object.
+   */
   async #persist<Answer>(
     client: string,
     name: string,
     entry: Entry | undefined,
     work: (session: VcenterSession, asker: Asker) => Promise<Answer>,
   ): Promise<{ readonly answer: Answer; readonly moment: Moment } | undefined> {
+    const beganMs = performance.now();
     for (let left = triesMax; left > 0 && !this.#stopped; left--) {
       const asker = { client, endpoint: this.#clients.next() };
       const outcome = await this.#clients.vcenter(name, asker.endpoint, (session) =>
         work(session, asker),
       );
-      if (outcome.kind === "done") return outcome;
+      if (outcome.kind === "done") {
+        const { answer, moment } = outcome;
+        return { answer, moment: entry === undefined ? moment : { ...moment, beganMs } };
+      }
       if (outcome.kind === "notFound" && entry !== undefined) {
         this.#history.notFound(entry, outcome.moment, false);
       }
