@@ -10,8 +10,7 @@ import { type RegionName, regionNames } from "../support/two-regions.ts";
 import { calm } from "./calm.ts";
 import type { Clients, Endpoint, Outcome } from "./clients.ts";
 import { Duels } from "./duels.ts";
-import { type Circumstances, History } from "./history.ts";
-import { Intervals } from "./intervals.ts";
+import { History } from "./history.ts";
 import { lookAnswer } from "./look-answer.ts";
 import { began } from "./moment.ts";
 
@@ -35,8 +34,6 @@ const stepMs = 100;
 /** Two regions in memory, over connections that lose some answers, done or not. */
 class Flaky {
   readonly objects = new Map<string, Kept>();
-  /** Times in which changes are alone. */
-  readonly alone = new Intervals();
   readonly #flaw: Flaw | Limit | undefined;
   readonly #random = seeded(3);
 
@@ -74,7 +71,6 @@ class Flaky {
       kept.aloneIn = region;
       kept.sinceMs = performance.now();
       kept.state = "Active";
-      this.alone.add(kept.sinceMs, kept.sinceMs);
       throw new ConnectionError("lost", "no answer");
     }
     kept.state = "Active";
@@ -157,12 +153,8 @@ async function judged(server: Flaky) {
     return names.every((name) => done(name, "done")) && done("Activate", "refused");
   });
   await duels.stop();
-  const circumstances: Circumstances = {
-    ...calm,
-    shared: (fromMs, toMs) => !server.alone.touches(fromMs, toMs),
-  };
-  const { violations, undecided } = judge(history.recorder.history(circumstances));
-  const told = history.judge(circumstances).map(({ kind, text }) => `${kind}: ${text}`);
+  const { violations, undecided } = judge(history.recorder.history(calm));
+  const told = history.judge(calm).map(({ kind, text }) => `${kind}: ${text}`);
   return [...violations, ...undecided, ...told];
 }
 

@@ -7,7 +7,6 @@ import { regionNames } from "../support/two-regions.ts";
 import { changingReferences, groupAdded, newText } from "./attributes.ts";
 import type { Clients, Endpoint } from "./clients.ts";
 import type { Entry, History } from "./history.ts";
-import type { Moment } from "./moment.ts";
 import type { Asked } from "./recorder.ts";
 import { noteLook } from "./workload.ts";
 
@@ -129,15 +128,14 @@ export class Duels {
     for (let left = tries; left > 0 && !this.#stopped; left -= 1) {
       const outcome = await this.#clients.steady(asked.operation, endpoint(), send);
       this.#history.recorder.outcome(client, entry.id, asked, outcome);
-      if (outcome.kind === "done") this.#done(entry, rank, { ...outcome.moment, beganMs });
+      if (outcome.kind === "done") {
+        const moment = { ...outcome.moment, beganMs };
+        if (rank === undefined) this.#history.changed(moment);
+        else this.#history.reached(entry, rank, moment, left < tries);
+      }
       if (outcome.kind !== "failed") return;
       await sleep(retryMs);
     }
-  }
-
-  #done(entry: Entry, rank: number | undefined, moment: Moment): void {
-    if (rank === undefined) this.#history.changed(moment);
-    else this.#history.reached(entry, rank, moment);
   }
 
   /** Reads the key until all changes are over, and then once more. */

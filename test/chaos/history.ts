@@ -84,7 +84,7 @@ export class History {
   readonly recorder = new Recorder();
   readonly #violations: Violation[] = [];
   readonly #suspicions: Suspicion[] = [];
-  readonly #acknowledged: Moment[] = [];
+  readonly #acknowledged: (Moment & { readonly isRepeated: boolean })[] = [];
 
   /** A Create was acknowledged. */
   created(id: string, moment: Moment): Entry {
@@ -92,14 +92,18 @@ export class History {
     const known = [{ ...moment, rank: 0, acknowledged: true }];
     const entry = { id, bytes: undefined, known, tried: 0, held: false, destroyed: false };
     this.entries.set(id, entry);
-    this.#acknowledged.push(moment);
+    this.changed(moment);
     return entry;
   }
 
-  /** A transition to this state was acknowledged. */
-  reached(entry: Entry, rank: number, moment: Moment): void {
-    entry.known.push({ ...moment, rank, acknowledged: true });
-    this.#acknowledged.push(moment);
+  /**
+   * A transition to this state was acknowledged. If an earlier try had no answer, that one may have made it, alone, and the
+   * answer only says that it is made; the moment is that of all tries. Destroy is never made alone.
+   */
+  reached(entry: Entry, rank: number, moment: Moment, isRepeated = false): void {
+    const acknowledged = !isRepeated || rank >= destroyed;
+    entry.known.push({ ...moment, rank, acknowledged });
+    this.changed(moment, !acknowledged);
     if (rank < destroyed) return;
     entry.destroyed = true;
     this.#suspicions.push(({ isolated }) =>
@@ -112,9 +116,9 @@ export class History {
     );
   }
 
-  /** Another change was acknowledged. */
-  changed(moment: Moment): void {
-    this.#acknowledged.push(moment);
+  /** Another change was acknowledged, perhaps only after an earlier try without an answer had made it. */
+  changed(moment: Moment, isRepeated = false): void {
+    this.#acknowledged.push({ ...moment, isRepeated });
   }
 
   /** An answer showed this state. */
@@ -168,7 +172,9 @@ export class History {
 
   /** How many changes both regions certainly acknowledged, and how many perhaps one alone. */
   acknowledged({ shared }: Circumstances): { readonly shared: number; readonly alone: number } {
-    const certain = this.#acknowledged.filter(({ beganMs, endedMs }) => shared(beganMs, endedMs));
+    const certain = this.#acknowledged.filter(
+      ({ beganMs, endedMs, isRepeated }) => !isRepeated && shared(beganMs, endedMs),
+    );
     return { shared: certain.length, alone: this.#acknowledged.length - certain.length };
   }
 

@@ -23,6 +23,10 @@ const endingMax = 4;
 /** A vCenter step gives up after this many attempts. */
 const triesMax = 60;
 
+type Done<Answer> = Extract<Outcome<Answer>, { readonly kind: "done" }>;
+/** What came of a task, and whether an earlier try of it had no answer. */
+type Persisted<Answer> = Done<Answer> & { readonly isRepeated: boolean };
+
 /** vCenter-like clients: they make keys over four connections, read and end keys. */
 export class Workload {
   readonly #clients: Clients;
@@ -76,25 +80,23 @@ export class Workload {
   }
 
   /**
-   * Tries endpoint after endpoint until one succeeds; undefined if it gives up. The moment of a change is that of all tries: any
-   * of them may have made it. Of a new object it is that of the last one: each try makes another object.
+   * Tries endpoint after endpoint until one succeeds; undefined if it gives up. An earlier try without an answer may have made
+   * the change.
    */
   async #persist<Answer>(
     client: string,
     name: string,
     entry: Entry | undefined,
     work: (session: VcenterSession, asker: Asker) => Promise<Answer>,
-  ): Promise<{ readonly answer: Answer; readonly moment: Moment } | undefined> {
-    const beganMs = performance.now();
+  ): Promise<Persisted<Answer> | undefined> {
+    let isRepeated = false;
     for (let left = triesMax; left > 0 && !this.#stopped; left--) {
       const asker = { client, endpoint: this.#clients.next() };
       const outcome = await this.#clients.vcenter(name, asker.endpoint, (session) =>
         work(session, asker),
       );
-      if (outcome.kind === "done") {
-        const { answer, moment } = outcome;
-        return { answer, moment: entry === undefined ? moment : { ...moment, beganMs } };
-      }
+      if (outcome.kind === "done") return { ...outcome, isRepeated };
+      if (outcome.kind === "failed") isRepeated = true;
       if (outcome.kind === "notFound" && entry !== undefined) {
         this.#history.notFound(entry, outcome.moment, false);
       }
@@ -110,7 +112,7 @@ export class Workload {
     if (made === undefined) return;
     const id = made.answer;
     const entry = history.created(id, made.moment);
-    history.recorder.outcome(client, id, { operation: "Create" }, { kind: "done", ...made });
+    history.recorder.outcome(client, id, { operation: "Create" }, made);
     const product = { "x-Vendor": "VMware, Inc.", "x-Product": "VMware vSphere" };
     if (!(await this.#describe(client, entry, product))) return;
     if (!(await this.#activate(client, entry))) return;
@@ -145,7 +147,7 @@ export class Workload {
     if (activated === undefined) return false;
     history.sawBytes(entry, seen.bytes, activated.moment);
     history.sawState(entry, rankOf(seen.state as never), activated.moment);
-    history.reached(entry, ranks.active, activated.moment);
+    history.reached(entry, ranks.active, activated.moment, activated.isRepeated);
     return true;
   }
 
@@ -169,7 +171,7 @@ export class Workload {
       if (lacking.length > 0) await this.#add(session, asker, id, lacking);
     });
     if (described === undefined) return false;
-    this.#history.changed(described.moment);
+    this.#history.changed(described.moment, described.isRepeated);
     return true;
   }
 
