@@ -8,6 +8,7 @@ import {
 import { joinAll } from "../../packages/regions/src/join/join.ts";
 import { Violation } from "./checker.ts";
 import { instance } from "./client.ts";
+import { noticedMs } from "./level-checker.ts";
 import { bytesOf, lookAt } from "./look.ts";
 import type { SimNode } from "./node.ts";
 import type { Member } from "./store/member.ts";
@@ -44,8 +45,10 @@ export class CatchUpChecker {
     return primary && { replicationId: processOf(primary), number: headOf(primary)?.covered ?? 0 };
   }
 
-  /** A pull has ended with nothing left. */
+  /** A pull has ended with nothing left. Where nothing was new, it did not ask the own store, which may have been lost by then. */
   pulled(node: SimNode, { replicationId, numbers }: StorePosition): void {
+    const { lostMs } = this.#world.group(node.region);
+    if (this.#world.scheduler.nowMs - lostMs < noticedMs) return;
     const number = numbers[partition] ?? 0;
     this.#require(node, { replicationId, number }, "has pulled everything, and lacks");
   }

@@ -27,6 +27,22 @@ test("the same while nodes of a region use different stores", () => {
   expect(checker.mayBeAlone(501)).toBe(false);
 });
 
+test("no two leaders act in one epoch, but where an old copy gives again one in which somebody still leads", () => {
+  const checker = new Checker(["a", "b"]);
+  const [one, other, third] = [{}, {}, {}];
+  const kept = () => undefined;
+  checker.led("a", "store 2", one);
+  checker.led("b", "store 2", other);
+  expect(() => checker.led("a", "store 2", other)).toThrow("two leaders acted in epoch store 2");
+  checker.lost("a", kept);
+  checker.led("a", "store 2", one);
+  checker.led("a", "store 2", other);
+  expect(() => checker.led("b", "store 2", one)).toThrow("two leaders");
+  checker.lost("a", kept);
+  checker.led("a", "store 3", other);
+  expect(() => checker.led("a", "store 3", third)).toThrow("two leaders");
+});
+
 const id = "0b1ec0de-0000-4000-8000-000000000001";
 
 /** A key with one group, or without: a value that was deleted keeps its place. */

@@ -79,7 +79,8 @@ export class Checker {
   readonly #successors = new Map<string, string[]>();
   /** Region, object and text → when its store showed it. */
   readonly #notes = new Map<string, number>();
-  readonly #epochs = new Map<string, unknown>();
+  /** Region and epoch → who led in it, after how many losses of the store, and who had led in it before the last one. */
+  readonly #epochs = new Map<string, { leader: unknown; losses: number; before: unknown }>();
   /** Region → how often its store was lost. */
   readonly #losses = new Map<string, number>();
   /** Region → the time until which its store may lack what it had before it was lost. */
@@ -251,14 +252,17 @@ export class Checker {
     }
   }
 
-  /** A leader wrote something in its epoch. */
+  /** A leader wrote something in its epoch. An old copy of the store may give an epoch again in which somebody still leads. */
   led(region: string, epoch: string, leader: unknown): void {
-    const key = `${region} ${this.#losses.get(region) ?? 0} ${epoch}`;
+    const key = `${region} ${epoch}`;
+    const losses = this.#losses.get(region) ?? 0;
     const known = this.#epochs.get(key);
-    if (known !== undefined && known !== leader) {
-      throw new Violation(`two leaders acted in epoch ${epoch} of region ${region}`);
+    if (known?.losses !== losses) {
+      this.#epochs.set(key, { leader, losses, before: known?.leader });
+      return;
     }
-    this.#epochs.set(key, leader);
+    if (known.leader === leader || [known.leader, leader].includes(known.before)) return;
+    throw new Violation(`two leaders acted in epoch ${epoch} of region ${region}`);
   }
 
   /** Checks an object that is in a store now. */

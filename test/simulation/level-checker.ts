@@ -7,7 +7,7 @@ import type { SimNode } from "./node.ts";
 import type { World } from "./world.ts";
 
 /** By then a node has noticed that its store was lost: with the next marker, if the processes run on. */
-const noticedMs = 1_000;
+export const noticedMs = 1_000;
 
 /** Checks that a node which serves from its region's store as a level one finds everything there. */
 export class LevelChecker {
@@ -59,8 +59,10 @@ export class LevelChecker {
 
   #lacks(region: string, change: Acknowledged): boolean {
     const world = this.#world;
-    const { checker, damaged, isSettled, scheduler } = world;
+    const { checker, damaged, isSettled, olderRecords, scheduler } = world;
     if (scheduler.nowMs - world.group(region).lostMs < noticedMs) return false;
+    // Put aside since a node remembers a newer one that was in the old store alone: an operator must accept that it is lost.
+    if (olderRecords.get(change.id)?.has(region) === true) return false;
     // Without one region, or with two stores of one, a store cannot have everything.
     if (change.lost || isSettled || damaged > 0 || checker.excusesAlone) return false;
     const found = world.record(region, change.id);

@@ -27,6 +27,10 @@ test.each([
   [["--states", "5"], "--states belongs to --enumerate"],
   [["--flaw", "none"], /^--flaw "none" is not known; there are: no tag check; /],
   [["--focus", "none"], /^--focus "none" is not known; there are: cut between the regions; /],
+  [
+    ["--focus", "store lost + x"],
+    /^--focus "x" is not known; there are: cut between the regions; /,
+  ],
   [["--nothing"], /^Unknown option '--nothing'/],
   [["seven"], /^Unexpected argument 'seven'/],
 ])("%j is refused in one line", (args, message) => {

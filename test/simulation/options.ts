@@ -1,6 +1,6 @@
 import { parseArgs } from "node:util";
 import { type Flaw, flawNames } from "./flaws.ts";
-import { focuses } from "./plan.ts";
+import { focuses, focusSeparator } from "./plan.ts";
 
 /** The options of `npm run simulate`. */
 export interface Options {
@@ -46,7 +46,7 @@ export function parseOptions(args: readonly string[]): Options {
       minutes === undefined ? Number.POSITIVE_INFINITY : whole("--minutes", minutes, 1, 10_000),
     coverage,
     flaw: oneOf("--flaw", values.flaw, flawNames),
-    focus: oneOf("--focus", values.focus, focuses),
+    focus: focusIn(values.focus),
     trace,
     enumerate,
     states:
@@ -127,6 +127,12 @@ function oneOf<Name extends string>(
   throw new BadOption(
     `${option} ${JSON.stringify(text)} is not known; there are: ${names.join("; ")}`,
   );
+}
+
+/** One part or several; each must be known. */
+function focusIn(text: string | undefined): string | undefined {
+  for (const part of text?.split(focusSeparator) ?? []) oneOf("--focus", part, focuses);
+  return text;
 }
 
 function empty(option: string): never {

@@ -34,6 +34,24 @@ test("with a focus, all faults are of this kind, and no store is lost", () => {
   expect(plans.every(({ loss }) => loss === undefined)).toBe(true);
 });
 
+test("a focus may have several parts: kinds of faults, an order, the loss of a store", () => {
+  const plans = seeds.map((seed) => planOf(seed, "store lost + clock jump + Redis full"));
+  expect(new Set(plans.flatMap((plan) => plan.faults.map(({ name }) => name)))).toEqual(
+    // A cut around the loss comes with it.
+    new Set(["clock jump", "Redis full", "cut between the regions"]),
+  );
+  expect(plans.every(({ loss, order }) => loss !== undefined && order === undefined)).toBe(true);
+  const ordered = seeds.map((seed) => planOf(seed, "keys restored + clock jump"));
+  expect(new Set(ordered.map(({ order }) => order?.name))).toEqual(new Set(["keys restored"]));
+  expect(ordered.some(({ loss }) => loss !== undefined)).toBe(false);
+  // With the loss alone, the faults are those of chance.
+  const lost = seeds.map((seed) => planOf(seed, "store lost"));
+  expect(lost.every(({ loss }) => loss !== undefined)).toBe(true);
+  expect(new Set(lost.flatMap((plan) => plan.faults.map(({ name }) => name))).size).toBeGreaterThan(
+    9,
+  );
+});
+
 test("some histories have an order, of every kind; with a focus on it, each has it", () => {
   const ordered = seeds.flatMap((seed) => planOf(seed).order?.name ?? []);
   expect(ordered.length).toBeGreaterThan(seeds.length / 10);

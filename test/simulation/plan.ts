@@ -72,25 +72,28 @@ const often = new Set([
   "node dies in the middle of an agreed operation",
 ]);
 
-/** What all faults of a history, or its order, may be. */
-export const focuses: readonly string[] = [...Object.keys(faults), ...orderNames];
+const storeLost = "store lost";
+/** What every history of a run may have: faults of these kinds only, one of these orders, the loss of a store. */
+export const focuses: readonly string[] = [...Object.keys(faults), ...orderNames, storeLost];
+/** Joins the parts of a focus. */
+export const focusSeparator = " + ";
 
 /** How many histories have an order. */
 const orderShare = 1 / 6;
 
-/** The plan of a seed; with `focus`, all faults are of this kind, or it has this order. */
+/** The plan of a seed; with `focus`, it has each of these parts. */
 export function planOf(seed: number, focus?: string): Plan {
-  const ordered = orderNames.find((name) => name === focus);
+  const parts = focus === undefined ? [] : focus.split(focusSeparator);
+  const ordered = orderNames.find((each) => parts.includes(each));
+  const kinds = parts.filter((part) => Object.hasOwn(faults, part));
   // Of its own numbers, so that the other parts of a seed's plan stay as they are.
   const random = new Random(seed + 2 ** 44);
   const isOrdered = (random.chance(orderShare) && focus === undefined) || ordered !== undefined;
   const drawn = random.pick(orderNames);
   const name = ordered ?? drawn;
-  const loses = isOrdered && name === "backup restored" && random.chance(0.4);
-  const plan = withRare(
-    planWithoutOrder(seed, ordered === undefined ? focus : undefined, loses),
-    focus === undefined,
-  );
+  const losesToo = isOrdered && name === "backup restored" && random.chance(0.4);
+  const loses = losesToo || parts.includes(storeLost);
+  const plan = withRare(planWithoutOrder(seed, kinds, loses), focus === undefined);
   const atMs = random.between(0, plan.busyMs * 0.5);
   const order = { name, atMs, seed: random.bits() };
   if (!isOrdered) return { ...plan, order: undefined };
@@ -136,21 +139,22 @@ function withoutOlder<Rest extends Omit<Plan, "order">>(plan: Rest): Rest {
   return { ...plan, faults, loss: plan.loss && { ...plan.loss, copyAtMs: undefined } };
 }
 
-/** The rest of a plan. With `loses`, a store is lost in it, for every seed. */
-function planWithoutOrder(seed: number, focus: string | undefined, loses: boolean): DrawnPlan {
+/** The rest of a plan. With `kinds`, all faults are of these; with `loses`, a store is lost in it, for every seed. */
+function planWithoutOrder(seed: number, kinds: readonly string[], loses: boolean): DrawnPlan {
+  const isFree = kinds.length === 0;
   const random = new Random(seed + 2 ** 40);
   const busyMs = random.between(4_000, 12_000);
   const chooser = seed % 7;
   const replicas = chooser === 1 ? 0 : chooser === 3 ? 2 : 1;
-  const choose = chooserOf(random, focus);
-  const planned = Array.from({ length: random.below(focus === undefined ? 8 : 6) }, () => ({
+  const choose = chooserOf(random, kinds);
+  const planned = Array.from({ length: random.below(isFree ? 8 : 6) }, () => ({
     name: choose(),
     atMs: random.between(0, busyMs * 0.9),
     lastsMs: random.between(100, 6_000),
     seed: random.bits(),
   }));
   const lossAtMs = random.between(1_000, busyMs);
-  const isLost = (focus === undefined && random.chance(0.12)) || loses;
+  const isLost = (isFree && random.chance(0.12)) || loses;
   const loss = { atMs: lossAtMs, copyAtMs: random.between(0, lossAtMs), seed: random.bits() };
   const remains = random.pick(["nothing", "nothing", "a node", "a Sentinel"] as const);
   // A store that comes back while it cannot ask the other region serves what it has.
@@ -162,7 +166,7 @@ function planWithoutOrder(seed: number, focus: string | undefined, loses: boolea
     required: chooser === 2,
     clients: 3,
     // Readers do not wait for changes, and so see states that other clients never see.
-    readers: focus === undefined ? 3 : 0,
+    readers: isFree ? 3 : 0,
     busyMs,
     faults: [...planned, ...cut]
       .filter(({ name }) => !(isLost && needsBothStores.has(name)))
@@ -183,9 +187,10 @@ function cutAround(random: Random, lossAtMs: number): PlannedFault {
 }
 
 /** Each history has some kinds of faults only, some of them more often: so rare combinations come up. */
-function chooserOf(random: Random, focus: string | undefined): () => string {
+function chooserOf(random: Random, [kind, ...others]: readonly string[]): () => string {
   const names = commonFaults;
-  if (focus !== undefined) return () => focus;
+  if (kind !== undefined)
+    return () => (others.length === 0 ? kind : random.pick([kind, ...others]));
   const some = names.filter(() => random.chance(0.6));
   const weighted = (some.length === 0 ? names : some).map((name) => ({
     name,

@@ -107,6 +107,7 @@ export const memoryFaults: readonly PlantedFault[] = [
     replace: "return copy;",
     rule: "a copy does not take the place of an older state that proves itself: both are joined",
     promises: ["A record that a node remembers"],
+    focus: "store lost",
     tests: [memory],
   },
   {
@@ -117,6 +118,7 @@ export const memoryFaults: readonly PlantedFault[] = [
     replace: "const through = false;",
     rule: "a node that doubts its store asks the other region with each read, also one that does not serve",
     promises: ["A store that is older than a node remembers"],
+    focus: "store lost",
     tests: ["packages/regions/src/serving/serving.test.ts"],
   },
   {

@@ -169,6 +169,7 @@ export const scriptFaults: readonly PlantedFault[] = [
     replace: "for i = 4, #KEYS do",
     rule: "a reservation is refused if the regions have changed",
     promises: ["If a node was paused while a region was retired"],
+    focus: "region retired while a reservation is under way",
     tests,
   },
   {
@@ -240,7 +241,7 @@ export const scriptFaults: readonly PlantedFault[] = [
     replace: 'if not redis.call("GET", key) then redis.call("SET", key, "0") end',
     rule: "an epoch that the store sees keeps older ones out",
     promises: ["No two leaders of a region act in one epoch"],
-    focus: "level under way while another node leads",
+    focus: "store lost + lock masters that forget",
     tests: [realStore, ownStore],
   },
   {

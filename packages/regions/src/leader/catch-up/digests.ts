@@ -7,6 +7,8 @@ interface Aside {
   readonly tag: Tag;
   /** The tag of the own copy, where it was kept only since other KEKs sealed it: re-sealed, it may take the other's seals. */
   readonly own: Tag | undefined;
+  /** Whether nothing has ended it: an operator may accept that the own store has lost a later state (`OwnStore.remembers`). */
+  readonly stands: () => boolean;
 }
 
 /** Copies that cannot be joined, by identifier. */
@@ -78,7 +80,8 @@ async function compareLeaves(
 
 /** Whether a copy was put aside, and nothing has changed since. */
 function isAside(aside: Aside | undefined, tag: Tag, own: Tag | undefined): boolean {
-  return aside?.tag === tag && (aside.own === undefined || aside.own === own);
+  if (aside?.tag !== tag || !aside.stands()) return false;
+  return aside.own === undefined || aside.own === own;
 }
 
 async function* pages(

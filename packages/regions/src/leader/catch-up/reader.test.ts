@@ -330,6 +330,18 @@ describe("digests", () => {
     expect((await caughtUp()).done).toBe(1);
     expect((await caughtUp()).done).toBe(0);
   });
+
+  test("a copy that was refused is tried again once an operator has accepted the record as it is", async () => {
+    const mine = objectOf();
+    await put(own, [mine]);
+    await put(peer.store, [{ ...mine, objectType: 3 }]);
+    own.remembers = () => true;
+    expect((await check()).done).toBe(1);
+    expect((await check()).done).toBe(0);
+    own.remembers = () => false;
+    expect((await check()).done).toBe(1);
+    expect((await check()).done).toBe(0);
+  });
 });
 
 describe("resync", () => {

@@ -442,15 +442,21 @@ export class PeerReader {
   }
 
   /**
-   * What was put aside is not fetched again before it changes; what is sealed under another KEK there than here, before
-   * one of the two copies does.
+   * What was put aside is not fetched again before it changes, or before this node no longer remembers a later state; what is
+   * sealed under another KEK there than here, before one of the two copies changes.
    */
   #noteAside(object: ManagedObject, { result, stored }: Merged): void {
     const keptSeals = stored !== undefined && areUnderOtherKeks(stored.object, object);
     if (!keptSeals && !isRefused(result)) return;
     if (this.#unjoinable.size >= unjoinableMax) this.#unjoinable.clear();
-    const own = keptSeals ? stored.tag : undefined;
-    this.#unjoinable.set(object.uniqueIdentifier, { tag: recordTag(object), own });
+    const { instance, uniqueIdentifier: id } = object;
+    const { own } = this.#options;
+    const isRemembered = own.remembers(instance, id);
+    this.#unjoinable.set(id, {
+      tag: recordTag(object),
+      own: keptSeals ? stored.tag : undefined,
+      stands: () => !isRemembered || own.remembers(instance, id),
+    });
   }
 
   async #save(partition: number, place: Place, context: DutyContext): Promise<void> {
