@@ -22,7 +22,7 @@ export interface PlantedFault {
   readonly simulated?: boolean;
   /** Why histories do not show it, although its code runs there: another rule still keeps each promise to clients. */
   readonly unseen?: string;
-  /** The fault (`--focus`) that all histories of the simulator alone have, where by chance too few have it. */
+  /** What (`--focus`) all histories of the simulator alone have, where by chance too few have it. */
   readonly focus?: string;
   /** How long chaos should take to find it; it is not run unless given. */
   readonly chaosMinutes?: number;

@@ -56,7 +56,7 @@ export class CatchUpWatch {
           const [partition, , cursor] = args;
           this.#world.guard(() => places.saves(partition, cursor));
           const saved = own.setCursor(...args);
-          this.#after(saved, () => this.#checker.saved(node, partition, cursor));
+          this.#afterwards(node, saved, () => this.#checker.saved(node, partition, cursor));
           return saved;
         },
       }),
@@ -69,11 +69,9 @@ export class CatchUpWatch {
       pullAll: (position, context) => {
         places.pulls(position.replicationId);
         const isDoubted = node.own?.doubted() === true;
-        const { losses } = this.#world.group(node.region);
         const pulled = reader.pullAll(position, context);
-        this.#after(pulled, ({ left }) => {
-          const isSame = this.#world.group(node.region).losses === losses;
-          if (left === 0 && isSame && !isDoubted) this.#checker.pulled(node, position);
+        this.#afterwards(node, pulled, ({ left }) => {
+          if (left === 0 && !isDoubted) this.#checker.pulled(node, position);
         });
         return pulled;
       },
@@ -105,7 +103,7 @@ export class CatchUpWatch {
           const isAlone = readers.every(({ peer }) => peer.state() === "retired");
           if (reached > known && !isAlone) this.#world.fail(new Violation(late));
           const set = own.setLevel(reached, epoch);
-          this.#after(set, () => this.#checker.reached(node, reached));
+          this.#afterwards(node, set, () => this.#checker.reached(node, reached));
           return set;
         },
       }),
@@ -127,6 +125,14 @@ export class CatchUpWatch {
         }),
       ),
     };
+  }
+
+  /** Checks what is there afterwards, unless the store was lost meanwhile: the answer may be from before that. */
+  #afterwards<Value>(node: SimNode, work: Promise<Value>, check: (value: Value) => void): void {
+    const { losses } = this.#world.group(node.region);
+    this.#after(work, (value) => {
+      if (this.#world.group(node.region).losses === losses) check(value);
+    });
   }
 
   #after<Value>(work: Promise<Value>, check: (value: Value) => void): void {

@@ -79,8 +79,10 @@ export class Checker {
   readonly #successors = new Map<string, string[]>();
   /** Region, object and text → when its store showed it. */
   readonly #notes = new Map<string, number>();
-  /** Region and epoch → who led in it, after how many losses of the store, and who had led in it before the last one. */
-  readonly #epochs = new Map<string, { leader: unknown; losses: number; before: unknown }>();
+  /** Region, its store's losses and epoch → who led in it, and whether its epoch is from before the last loss. */
+  readonly #epochs = new Map<string, { readonly leader: object; readonly isOlder: boolean }>();
+  /** Leader → how often the store had been lost when it asked for its epoch. */
+  readonly #stood = new WeakMap<object, number>();
   /** Region → how often its store was lost. */
   readonly #losses = new Map<string, number>();
   /** Region → the time until which its store may lack what it had before it was lost. */
@@ -159,7 +161,7 @@ export class Checker {
   }
 
   /** A region's store was lost: what only it had is gone, unless `elsewhere` has it. */
-  lost(region: string, elsewhere: (id: string) => ManagedObject | undefined): void {
+  lost(region: string, elsewhere: (id: string) => ManagedObject | undefined, nowMs: number): void {
     this.#losses.set(region, (this.#losses.get(region) ?? 0) + 1);
     this.#behindMs.set(region, Number.POSITIVE_INFINITY);
     this.#forgetDestroyed(elsewhere);
@@ -168,8 +170,10 @@ export class Checker {
     }
     for (const change of this.#all()) {
       if (change.shared || !change.regions.has(region)) continue;
-      if (contains(elsewhere(change.id), change)) change.shared = true;
-      else {
+      if (contains(elsewhere(change.id), change)) {
+        change.shared = true;
+        change.sharedMs = nowMs;
+      } else {
         change.lost = true;
         this.lostAlone += 1;
       }
@@ -252,17 +256,21 @@ export class Checker {
     }
   }
 
+  /** A node asks its store for an epoch to lead in. */
+  stands(region: string, leader: object): void {
+    this.#stood.set(leader, this.#losses.get(region) ?? 0);
+  }
+
   /** A leader wrote something in its epoch. An old copy of the store may give an epoch again in which somebody still leads. */
-  led(region: string, epoch: string, leader: unknown): void {
-    const key = `${region} ${epoch}`;
+  led(region: string, epoch: string, leader: object): void {
     const losses = this.#losses.get(region) ?? 0;
+    const key = `${region} ${losses} ${epoch}`;
+    const isOlder = (this.#stood.get(leader) ?? 0) < losses;
     const known = this.#epochs.get(key);
-    if (known?.losses !== losses) {
-      this.#epochs.set(key, { leader, losses, before: known?.leader });
-      return;
+    if (known !== undefined && known.leader !== leader && !known.isOlder && !isOlder) {
+      throw new Violation(`two leaders acted in epoch ${epoch} of region ${region}`);
     }
-    if (known.leader === leader || [known.leader, leader].includes(known.before)) return;
-    throw new Violation(`two leaders acted in epoch ${epoch} of region ${region}`);
+    this.#epochs.set(key, { leader, isOlder });
   }
 
   /** Checks an object that is in a store now. */
@@ -420,7 +428,9 @@ export class Checker {
   /** Shared changes must show everywhere; others in the stores that have them, unless lost. */
   #mustShow(change: Acknowledged, { askedMs, store }: Observation): boolean {
     if (change.lost || change.atMs >= askedMs) return false;
-    return change.shared || (store !== undefined && change.regions.has(store));
+    // A read that was under way when it became shared may have been answered by the other region before that.
+    const isShared = change.shared && (change.sharedMs ?? 0) <= askedMs;
+    return isShared || (store !== undefined && change.regions.has(store));
   }
 
   #notBackwards({ store, id, askedMs, answeredMs, ...seen }: Observation, rank: number): void {

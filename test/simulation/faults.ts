@@ -342,7 +342,11 @@ export function loseStore(world: World, random: Random, copies: Copies): string 
   if (other === undefined) return undefined;
   const copy = random.chance(0.5) ? copies.get(group.region) : undefined;
   const lose = (replace: () => void): void => {
-    world.checker.lost(group.region, (id) => world.covered(other.region, id));
+    world.checker.lost(
+      group.region,
+      (id) => world.covered(other.region, id),
+      world.scheduler.nowMs,
+    );
     world.operations.lost(group.region, world.scheduler.nowMs);
     world.formats.lost(group.region);
     world.archives.get(group.region)?.forget();

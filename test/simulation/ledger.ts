@@ -51,8 +51,9 @@ export interface Acknowledged {
   readonly object: ManagedObject;
   /** The regions whose own stores had it before it was acknowledged. */
   readonly regions: ReadonlySet<string>;
-  /** True if every region had it then. */
+  /** True if every region had it then, or has had it since `sharedMs`. */
   shared: boolean;
+  sharedMs?: number;
   /** True once the only store that had it was lost. */
   lost: boolean;
 }

@@ -38,6 +38,8 @@ export interface NodeListener {
   searched(region: string): void;
   /** A change is about to be committed for a client. */
   tried(change: Change): void;
+  /** A node asks for an epoch. */
+  stands(region: string, life: Life): void;
   /** A leader wrote something in its epoch, which counts in one store. */
   led(region: string, store: string | undefined, epoch: number, life: Life): void;
   /** A region's leader has required a format of records of every node. */

@@ -55,6 +55,10 @@ export function watched(
       listener.inner.reservations.reserves(region, args[0], args[2]);
       return store.reserve(...args);
     },
+    newEpoch: () => {
+      listener.stands(region, life);
+      return store.newEpoch();
+    },
     requestResync: () => listener.inner.catchUps.resyncs(node, () => store.requestResync()),
     find: async (...args) => {
       const page = await store.find(...args);

@@ -197,6 +197,10 @@ export class World implements NodeListener {
     this.checker.tried(change);
   }
 
+  stands(region: string, life: object): void {
+    this.checker.stands(region, life);
+  }
+
   led(region: string, store: string | undefined, epoch: number, life: object): void {
     this.guard(() => this.checker.led(region, `${store} ${epoch}`, life));
   }
