@@ -125,6 +125,20 @@ test("while this node may write nothing, no date is put off as if its record wer
   expect(await stateIn(object)).toBe("Active");
 });
 
+test("a date that came while the instance took no changes is written once it does", async () => {
+  const object = planned({ activation: start + 10 });
+  await put(own, [object]);
+  await run();
+  own.instances.setStatus("i", "Inactive");
+  await time.run(10_000);
+  await run();
+  expect(await stateIn(object)).toBe("PreActive");
+  own.instances.setStatus("i", "Installed");
+  await time.run(20_000);
+  expect((await run()).done).toBe(1);
+  expect(await stateIn(object)).toBe("Active");
+});
+
 test("follows a date that was changed, and forgets one that was deleted", async () => {
   const [moved, deleted] = [
     planned({ activation: start + 10 }),

@@ -170,7 +170,8 @@ export class DueDates implements Duty {
   }
 
   /** False where another writer was faster; it is tried again. */
-  async #settle(key: string, { instance, id }: Planned): Promise<boolean> {
+  async #settle(key: string, planned: Planned): Promise<boolean> {
+    const { instance, id } = planned;
     const { store, region } = this.#options;
     const [before] = await store.read(instance, [id]);
     const nowSeconds = this.#nowSeconds();
@@ -190,9 +191,9 @@ export class DueDates implements Duty {
     const options = isFinal ? { agreed: true } : {};
     const outcome = await store.commit(instance, [change], evidence, options);
     if (outcome.kind === "conflict" || outcome.kind === "reserved") return false;
-    if (outcome.kind === "instanceClosed" && isFinal) {
-      // It may open again; if it is deleted, its objects are erased with it.
-      this.#planned.set(key, { instance, id, at: nowSeconds + againSeconds, destroys: true });
+    if (outcome.kind === "instanceClosed") {
+      // It may open again, as in a store that was just filled; if it is deleted, its objects are erased with it.
+      this.#planned.set(key, { ...planned, at: nowSeconds + againSeconds });
       return true;
     }
     // The feed brings the next planned date with the change itself.
