@@ -111,6 +111,17 @@ export const memoryFaults: readonly PlantedFault[] = [
     tests: [memory],
   },
   {
+    name: "accepted-record-stays-aside",
+    kind: "protocol",
+    file: "packages/regions/src/leader/catch-up/reader.ts",
+    find: "stands: () => !isRemembered || own.remembers(instance, id),",
+    replace: "stands: () => true,",
+    rule: "a copy that a node refused for what it remembers is taken once that is accepted as lost",
+    promises: ["A record that a node remembers"],
+    focus: "store lost + lock masters that forget",
+    tests: ["packages/regions/src/leader/catch-up/reader.test.ts"],
+  },
+  {
     name: "doubted-node-answers-alone",
     kind: "protocol",
     file: "packages/regions/src/serving/serving.ts",

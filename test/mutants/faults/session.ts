@@ -434,7 +434,8 @@ export const sessionFaults: readonly PlantedFault[] = [
     find: "await Promise.all(heads.map(cover));",
     replace: "",
     rule: "change numbers that a fail-over could take back are not answered",
-    focus: "primary lost while its replica is behind",
+    unseen:
+      "the next primary counts under another replication ID, and then the other region compares everything; a primary that was replaced gives no lease, and so answers no position",
     tests: ["test/cluster/redis-own-faults.test.ts"],
   },
   {

@@ -18,9 +18,8 @@ import {
   type RecordsAnswer,
   type ReserveOutcome,
   type StoredObject,
-  type StorePosition,
 } from "@holdfast/engine";
-import type { PeerHello } from "../ports/ports.ts";
+import type { PeerHello, PeerPosition } from "../ports/ports.ts";
 import {
   decodeMessage,
   encodeMessage,
@@ -73,7 +72,7 @@ type KnownOutcome = CommitOutcome | undefined;
 interface Exchanges {
   hello: [{ readonly region: string; readonly wallMs: number }, PeerHello & Versions];
   fetch: [Ids, Copies];
-  position: [undefined, StorePosition];
+  position: [undefined, PeerPosition];
   changes: [
     {
       readonly partition: number;
@@ -189,8 +188,12 @@ const codecs: Codecs = {
   position: {
     request: [() => ({}), () => undefined],
     reply: [
-      ({ replicationId, numbers }) => ({ replicationId, numbers: numbers.map(BigInt) }),
-      ({ replicationId, numbers }) => ({ replicationId, numbers: numbers.map(numberOf) }),
+      ({ replicationId, operations, numbers }) => ({
+        ...{ replicationId, operations: [...operations], numbers: numbers.map(BigInt) },
+      }),
+      ({ replicationId, numbers, operations }) => ({
+        ...{ replicationId, operations, numbers: numbers.map(numberOf) },
+      }),
     ],
   },
   changes: {

@@ -129,7 +129,8 @@ describe("every method", () => {
     const objects = [1, 2, 3].map((number) => testObject(testId(number)));
     for (const after of objects) await all.own.commit("one", [{ kind: "create", after }], []);
     const position = await all.own.position();
-    expect(await all.client.position()).toEqual(position);
+    await all.own.reserve("one", [testId(9)], "an operation");
+    expect(await all.client.position()).toEqual({ ...position, operations: ["an operation"] });
     expect(await all.client.changes(partition, 1, 2, 10_000)).toEqual(
       await all.own.changes(partition, 1, 2, 10_000),
     );

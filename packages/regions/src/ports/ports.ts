@@ -7,6 +7,7 @@ import type {
   OwnStoredObject,
   ReplicationSource,
   ReserveOutcome,
+  StorePosition,
 } from "@holdfast/engine";
 
 /** The outcome of a pushed record in the other region, once it is durable there. */
@@ -82,6 +83,7 @@ export function usesIn(
  * need only a lease, level or not.
  */
 export interface PeerStore extends ReplicationSource {
+  position(): Promise<PeerPosition>;
   hello(): Promise<PeerHello>;
   /** Joins records into the own store; in the order of the records. */
   push(objects: readonly ManagedObject[]): Promise<readonly PushOutcome[]>;
@@ -124,6 +126,12 @@ export interface PeerStore extends ReplicationSource {
 
   /** The region's own store for clients of the asking region, whose own cannot be used. */
   readonly remote: ObjectStore;
+}
+
+/** Up to where a region has changed records, and what may change others that it reserved before. */
+export interface PeerPosition extends StorePosition {
+  /** The agreed operations that held records before the numbers were read. */
+  readonly operations: readonly string[];
 }
 
 /** Most bytes of a command of management, and of its result. */

@@ -21,7 +21,6 @@ import {
   readKekRecord,
   recordFormat,
   SealBroken,
-  type StorePosition,
   type StoreState,
   StoreUnavailable,
   systemInstance,
@@ -32,7 +31,7 @@ import type { Seals } from "../join/heal.ts";
 import { type MayJoin, provenChanges } from "../join/may-join.ts";
 import { mergeInto } from "../join/merge.ts";
 import { assertMonotonic } from "../join/monotonic.ts";
-import type { NodeStore, PeerHello, PeerStore, PushOutcome } from "../ports/ports.ts";
+import type { NodeStore, PeerHello, PeerPosition, PeerStore, PushOutcome } from "../ports/ports.ts";
 import type { Serving } from "../serving/serving.ts";
 import { storeInUse } from "../serving/store-check.ts";
 import { OwnForOthers, sentBy } from "./own-for-others.ts";
@@ -149,8 +148,8 @@ export class PeerService implements PeerStore {
     return copies;
   }
 
-  position(): Promise<StorePosition> {
-    return this.#options.own.position();
+  position(): Promise<PeerPosition> {
+    return positionOf(this.#options.own);
   }
 
   changes(partition: number, after: number, limit: number, bytesMax: number): Promise<ChangePage> {
@@ -342,4 +341,14 @@ function isRelease(change: Change): change is Extract<Change, { readonly kind: "
   const { facts, material } = change.before.object;
   if (pendingDestruction(facts) === undefined || material === undefined) return false;
   return !isSameSeal(material, change.after.material);
+}
+
+/** A store's position, as another region gets it. */
+export async function positionOf(
+  own: Pick<OwnStore, "position" | "reservations">,
+): Promise<PeerPosition> {
+  // In this order: an operation that is not among these has written what it writes here before the numbers are read.
+  const held = await own.reservations();
+  const position = await own.position();
+  return { ...position, operations: [...new Set(held.map(({ operation }) => operation))] };
 }

@@ -42,7 +42,7 @@ function view(
       : [
           {
             state: () => (reachable() ? "up" : "down") as "up" | "down",
-            position: () => peer.position(),
+            position: async () => ({ ...(await peer.position()), operations: [] }),
             changes: (...args: Parameters<MemoryOwnStore["changes"]>) => peer.changes(...args),
           },
         ];

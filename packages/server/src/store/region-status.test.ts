@@ -26,7 +26,7 @@ async function printed(differs: {
     region: "b",
     state: () => "up" as const,
     hello: async () => hello,
-    position: async () => ({ replicationId: "r", numbers: [7, 0, 5] }),
+    position: async () => ({ replicationId: "r", numbers: [7, 0, 5], operations: [] }),
     ...differs.peer,
   };
   return regionStatus({

@@ -363,6 +363,25 @@ describe("resync", () => {
     expect(peer.calls.size).toBe(0);
   });
 
+  test("waits for agreed operations that held records there before the request, and not here", async () => {
+    const mine = objectOf();
+    for (const store of [own, peer.store]) await put(store, [mine]);
+    const { instance, uniqueIdentifier: id } = mine;
+    await peer.store.reserve(instance, [id], "lost here");
+    await peer.store.reserve(instance, [objectOf().uniqueIdentifier], "held here too");
+    await own.reserve(instance, [objectOf().uniqueIdentifier], "held here too");
+    const asked = await own.requestResync();
+    const resync = new Resync(own, [reader]);
+    const once = () => timed(resync.run(termOf(epoch)));
+    expect((await once()).left).toBe(1);
+    await peer.store.reserve(instance, [objectOf().uniqueIdentifier], "begun after it");
+    expect((await once()).left).toBe(1);
+    expect((await own.levels()).reached).toBeLessThan(asked);
+    await peer.store.release(instance, "lost here");
+    expect((await once()).left).toBe(0);
+    expect((await own.levels()).reached).toBe(asked);
+  });
+
   test("is needed again when a catch-up finds no room, and reaches the level once there is room", async () => {
     const asked = await own.requestResync();
     await level();

@@ -17,6 +17,8 @@ export class Resync implements Duty {
   readonly everyMs = resyncEveryMs;
   readonly #own: OwnStore;
   readonly #readers: readonly PeerReader[];
+  /** Region → agreed operations that held records there, and not here, when it was asked first; by the request's number. */
+  readonly #underWay = new Map<string, UnderWay>();
 
   constructor(own: OwnStore, readers: readonly PeerReader[]) {
     this.#own = own;
@@ -26,12 +28,17 @@ export class Resync implements Duty {
   async run(context: DutyContext): Promise<DutyResult> {
     const { asked, reached, lost } = await this.#own.levels();
     if (asked <= reached) return { done: 0, left: 0 };
+    const held = await this.#own.reservations();
+    const ownOperations = new Set(held.map(({ operation }) => operation));
     // A doubted store refuses copies that it takes once the doubt is over: until then it may lack what others have.
     const total = { done: 0, left: this.#own.doubted() ? 1 : 0 };
     for (const reader of present(this.#readers)) {
       // What was read before the outage may be lost with it: only the own store's cursors count.
       reader.forget();
-      add(total, await reader.pullAll(await reader.peer.position(), context));
+      const position = await reader.peer.position();
+      const others = position.operations.filter((each) => !ownOperations.has(each));
+      add(total, await reader.pullAll(position, context));
+      total.left += this.#waitsFor(reader.peer.region, asked, others);
       if (total.left > 0 || reached >= lost) continue;
       // The store lacked something when it lost its level, maybe before the cursors; this leader need not know why.
       reader.compareFirst();
@@ -41,6 +48,24 @@ export class Resync implements Duty {
     await this.#own.setLevel(asked, context.epoch);
     return total;
   }
+
+  /**
+   * How many agreed operations from before the request hold records in another region only. If the own store lost their
+   * reservations, it would go on to show such a record as it was, while the other region already shows the decision.
+   */
+  #waitsFor(region: string, asked: number, operations: readonly string[]): number {
+    const known = this.#underWay.get(region);
+    const before = known?.asked === asked ? known.operations : operations;
+    const left = before.filter((each) => operations.includes(each));
+    this.#underWay.set(region, { asked, operations: left });
+    return left.length;
+  }
+}
+
+/** Agreed operations that were under way when a resync was requested. */
+interface UnderWay {
+  readonly asked: number;
+  readonly operations: readonly string[];
 }
 
 /** Reads what other regions changed, so that nothing depends on a push having arrived. */

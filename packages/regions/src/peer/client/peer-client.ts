@@ -11,7 +11,6 @@ import {
   type OwnStoredObject,
   type RecordsAnswer,
   type ReserveOutcome,
-  type StorePosition,
   StoreUnavailable,
   type Timers,
 } from "@holdfast/engine";
@@ -19,6 +18,7 @@ import {
   manageBytes,
   type Peer,
   type PeerHello,
+  type PeerPosition,
   type PeerState,
   type PushOutcome,
   type StoreUse,
@@ -192,7 +192,7 @@ export class PeerClient implements Peer, AsyncDisposable {
     );
   }
 
-  position(): Promise<StorePosition> {
+  position(): Promise<PeerPosition> {
     return this.#calls.ask("position", undefined);
   }
 

@@ -10,7 +10,7 @@ import type { MemoryOwnStore } from "@holdfast/engine/testing";
 import { mergeInto } from "../../join/merge.ts";
 import type { DutyContext } from "../../leader/duty.ts";
 import type { Peer, PeerHello, PeerState, PushOutcome } from "../../ports/ports.ts";
-import { pushOutcomes } from "../../store/peer-service.ts";
+import { positionOf, pushOutcomes } from "../../store/peer-service.ts";
 
 /** Another region whose own store is in memory, for tests; it refuses every call that a leader does not make. */
 export class MemoryPeer implements Peer {
@@ -60,7 +60,7 @@ export class MemoryPeer implements Peer {
   }
 
   position() {
-    return this.#ask("position", () => this.store.position());
+    return this.#ask("position", () => positionOf(this.store));
   }
 
   changes(partition: number, after: number, limit: number, bytesMax: number) {

@@ -11,6 +11,7 @@ import { MemoryOwnStore } from "@holdfast/engine/testing";
 import { PeerClient, type PeerClientOptions } from "../../peer/client/peer-client.ts";
 import { PeerServer, type PeerServerOptions } from "../../peer/server/peer-server.ts";
 import type { PeerHello, PeerStore, PushOutcome } from "../../ports/ports.ts";
+import { positionOf } from "../../store/peer-service.ts";
 import { TestTime } from "../test-time.ts";
 import { type TestAuthority, testAuthority } from "./test-pki.ts";
 
@@ -86,7 +87,7 @@ export class TestPeerStore implements PeerStore {
     return this.own.read(instance, ids);
   }
 
-  position = async () => this.own.position();
+  position = () => positionOf(this.own);
   changes = async (...asked: Parameters<PeerStore["changes"]>) => {
     await this.before("changes");
     return this.own.changes(...asked);
