@@ -114,7 +114,7 @@ export const memoryFaults: readonly PlantedFault[] = [
     name: "accepted-record-stays-aside",
     kind: "protocol",
     file: "packages/regions/src/leader/catch-up/reader.ts",
-    find: "stands: () => !isRemembered || own.remembers(instance, id),",
+    find: "stands: () => own.accepted() === accepted,",
     replace: "stands: () => true,",
     rule: "a copy that a node refused for what it remembers is taken once that is accepted as lost",
     promises: ["A record that a node remembers"],

@@ -263,6 +263,8 @@ export interface OwnStore
    * remembers counts.
    */
   doubted(): boolean;
+  /** The number of the last order of an operator, to accept what is in the store, that this node carried out; 0 for none. */
+  accepted(): number;
   /** Whether this node remembers a record, so that `read` refuses an older state of it. */
   remembers(instance: string, uniqueIdentifier: string): boolean;
 

@@ -28,6 +28,9 @@ export class Trust {
   /** See `OwnStore.doubted`. */
   readonly doubted = (): boolean => this.#context.memory?.doubted === true;
 
+  /** See `OwnStore.accepted`. */
+  readonly accepted = (): number => this.#context.memory?.accepted ?? 0;
+
   /** See `OwnStore.remembers`. */
   readonly remembers = (instance: string, uniqueIdentifier: string): boolean =>
     this.#context.memory?.get(partitionOf(instance), uniqueIdentifier) !== undefined;

@@ -78,6 +78,7 @@ export class MemoryOwnStore implements OwnStore {
   #state: StoreState = "full";
   /** A test replaces them. */
   doubted = (): boolean => false;
+  accepted = (): number => 0;
   remembers = (..._: readonly unknown[]): boolean => true;
   /** Grows with every fail-over: what was under way then is not promised. */
   #era = 0;

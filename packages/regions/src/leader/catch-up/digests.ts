@@ -7,7 +7,7 @@ interface Aside {
   readonly tag: Tag;
   /** The tag of the own copy, where it was kept only since other KEKs sealed it: re-sealed, it may take the other's seals. */
   readonly own: Tag | undefined;
-  /** Whether nothing has ended it: an operator may accept that the own store has lost a later state (`OwnStore.remembers`). */
+  /** Whether nothing has ended it: an operator may accept that the own store has lost a later state. */
   readonly stands: () => boolean;
 }
 

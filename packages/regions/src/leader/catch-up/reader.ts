@@ -442,20 +442,19 @@ export class PeerReader {
   }
 
   /**
-   * What was put aside is not fetched again before it changes, or before this node no longer remembers a later state; what is
-   * sealed under another KEK there than here, before one of the two copies changes.
+   * What was put aside is not fetched again before it changes, or before an operator accepts what this node refused it for; what
+   * is sealed under another KEK there than here, before one of the two copies changes.
    */
   #noteAside(object: ManagedObject, { result, stored }: Merged): void {
     const keptSeals = stored !== undefined && areUnderOtherKeks(stored.object, object);
     if (!keptSeals && !isRefused(result)) return;
     if (this.#unjoinable.size >= unjoinableMax) this.#unjoinable.clear();
-    const { instance, uniqueIdentifier: id } = object;
     const { own } = this.#options;
-    const isRemembered = own.remembers(instance, id);
-    this.#unjoinable.set(id, {
+    const accepted = own.accepted();
+    this.#unjoinable.set(object.uniqueIdentifier, {
       tag: recordTag(object),
       own: keptSeals ? stored.tag : undefined,
-      stands: () => !isRemembered || own.remembers(instance, id),
+      stands: () => own.accepted() === accepted,
     });
   }
 
