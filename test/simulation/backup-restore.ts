@@ -106,7 +106,7 @@ export class BackupRestore implements Order {
   async #backUp(): Promise<void> {
     const world = this.#world;
     const group = world.group(this.#region);
-    const begun = { expected: [] as readonly Acknowledged[] };
+    const begun = { expected: [] as readonly Acknowledged[], damaged: 0 };
     await this.#again(
       this.#region,
       async ({ own, peers, region, timers, ids }) => {
@@ -121,17 +121,20 @@ export class BackupRestore implements Order {
           }
           return "absent";
         };
-        await createBackup(
+        const { trailer } = await createBackup(
           file,
           { own: read, others, statuses: own, region, holdfast: "simulated" },
           { key: this.#key, ids, clock: timers, files: this.#kept, turn: () => timers.sleep(0) },
         );
+        // It leaves out what does not decode at that moment, and says so.
+        begun.damaged = trailer.damaged;
       },
       "makes a backup",
     );
     // A store that was lost, retired or confused with another one may lack what it acknowledged.
     const { checker, retirement } = world;
-    const isWhole = group.losses === 0 && retirement === undefined && !checker.excusesLost;
+    const isKept = group.losses === 0 && retirement === undefined && !checker.excusesLost;
+    const isWhole = isKept && begun.damaged === 0;
     this.#expected = isWhole ? begun.expected : undefined;
   }
 
