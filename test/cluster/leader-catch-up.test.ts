@@ -81,7 +81,7 @@ class Regions implements AsyncDisposable {
   async run(duty: "resync" | "catch-up" | "digests") {
     this.#context ??= await this.#newContext();
     const readers = [this.#reader];
-    if (duty === "resync") return new Resync(this.a, readers).run(this.#context);
+    if (duty === "resync") return new Resync(this.a, readers, timers).run(this.#context);
     if (duty === "catch-up") return catchUp(this.a, readers).run(this.#context);
     return digestCheck(this.a, readers).run(this.#context);
   }

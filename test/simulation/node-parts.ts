@@ -327,7 +327,7 @@ function startLeader(
   const reseal = new Reseal({ own, keyRing, timers, wanted: () => rekeyingsOf(kekParts) });
   const restorable = new Set<string>();
   const duties: readonly Duty[] = [
-    new Resync(resyncing.own, resyncing.readers),
+    new Resync(resyncing.own, resyncing.readers, timers),
     catchUp(own, readers),
     digestCheck(own, readers, 25_000),
     new ResolveReservations({ region, ...resolving, timers, judging: { mayJoin, observe } }),

@@ -327,7 +327,7 @@ async function openLeader(
     ...(peers.length === 0
       ? []
       : [
-          new Resync(own, readers),
+          new Resync(own, readers, clock),
           catchUp(own, readers),
           digestCheck(own, readers),
           new ResolveReservations({

@@ -154,7 +154,7 @@ describe("catch-up", () => {
       expect((await caughtUp()).left).toBe(1);
     }
     const asked = await own.requestResync();
-    await timed(new Resync(own, [reader]).run(termOf(epoch)));
+    await timed(new Resync(own, [reader], time).run(termOf(epoch)));
     expect((await own.levels()).reached).toBeLessThan(asked);
     expect(await own.cursor(partition, "b")).toBeUndefined();
     expect((await own.read("i", [other.uniqueIdentifier]))[0]?.object).toEqual(other);
@@ -344,7 +344,7 @@ describe("digests", () => {
 });
 
 describe("resync", () => {
-  const level = (context = termOf(epoch)) => timed(new Resync(own, [reader]).run(context));
+  const level = (context = termOf(epoch)) => timed(new Resync(own, [reader], time).run(context));
   const check = () => timed(digestCheck(own, [reader]).run(termOf(epoch)));
 
   test("reaches a request once the own store has everything up to a position read after it", async () => {
@@ -370,7 +370,7 @@ describe("resync", () => {
     await peer.store.reserve(instance, [objectOf().uniqueIdentifier], "held here too");
     await own.reserve(instance, [objectOf().uniqueIdentifier], "held here too");
     const asked = await own.requestResync();
-    const resync = new Resync(own, [reader]);
+    const resync = new Resync(own, [reader], time);
     const once = () => timed(resync.run(termOf(epoch)));
     expect((await once()).left).toBe(1);
     await peer.store.reserve(instance, [objectOf().uniqueIdentifier], "begun after it");
@@ -379,6 +379,12 @@ describe("resync", () => {
     await peer.store.release(instance, "lost here");
     expect((await once()).left).toBe(0);
     expect((await own.levels()).reached).toBe(asked);
+    // A reservation may itself wait until this store serves.
+    await own.requestResync();
+    await peer.store.reserve(instance, [id], "stays");
+    expect((await once()).left).toBe(2);
+    await time.run(15_000);
+    expect((await once()).left).toBe(0);
   });
 
   test("is needed again when a catch-up finds no room, and reaches the level once there is room", async () => {
@@ -462,7 +468,7 @@ describe("resync", () => {
 
   test("is done at once in a region without others, or whose others are retired", async () => {
     await own.requestResync();
-    await timed(new Resync(own, []).run(termOf(epoch)));
+    await timed(new Resync(own, [], time).run(termOf(epoch)));
     expect((await own.levels()).reached).toBe(1);
     await own.requestResync();
     peer.now = "retired";

@@ -1,4 +1,4 @@
-import type { OwnStore } from "@holdfast/engine";
+import type { OwnStore, Timers } from "@holdfast/engine";
 import { losingLevel } from "../../join/full.ts";
 import type { Duty, DutyContext, DutyResult } from "../duty.ts";
 import type { PeerReader } from "./reader.ts";
@@ -7,6 +7,8 @@ import type { PeerReader } from "./reader.ts";
 const resyncEveryMs = 200;
 const catchUpEveryMs = 500;
 const digestsEveryMs = 60_000;
+/** An operation of a node that died is over by then. A reservation that stays may itself wait until this store serves. */
+const underWayMaxMs = 15_000;
 
 /**
  * After an outage: pulls every partition up to a position that the other region gave after the request, and then tells the
@@ -17,12 +19,14 @@ export class Resync implements Duty {
   readonly everyMs = resyncEveryMs;
   readonly #own: OwnStore;
   readonly #readers: readonly PeerReader[];
+  readonly #timers: Pick<Timers, "monotonicMs">;
   /** Region → agreed operations that held records there, and not here, when it was asked first; by the request's number. */
   readonly #underWay = new Map<string, UnderWay>();
 
-  constructor(own: OwnStore, readers: readonly PeerReader[]) {
+  constructor(own: OwnStore, readers: readonly PeerReader[], timers: Pick<Timers, "monotonicMs">) {
     this.#own = own;
     this.#readers = readers;
+    this.#timers = timers;
   }
 
   async run(context: DutyContext): Promise<DutyResult> {
@@ -54,11 +58,13 @@ export class Resync implements Duty {
    * reservations, it would go on to show such a record as it was, while the other region already shows the decision.
    */
   #waitsFor(region: string, asked: number, operations: readonly string[]): number {
+    const nowMs = this.#timers.monotonicMs();
     const known = this.#underWay.get(region);
-    const before = known?.asked === asked ? known.operations : operations;
-    const left = before.filter((each) => operations.includes(each));
-    this.#underWay.set(region, { asked, operations: left });
-    return left.length;
+    const before = known?.asked === asked ? known : { operations, sinceMs: nowMs };
+    const { sinceMs } = before;
+    const left = before.operations.filter((each) => operations.includes(each));
+    this.#underWay.set(region, { asked, operations: left, sinceMs });
+    return nowMs - sinceMs < underWayMaxMs ? left.length : 0;
   }
 }
 
@@ -66,6 +72,8 @@ export class Resync implements Duty {
 interface UnderWay {
   readonly asked: number;
   readonly operations: readonly string[];
+  /** When it was first seen, by the monotonic clock. */
+  readonly sinceMs: number;
 }
 
 /** Reads what other regions changed, so that nothing depends on a push having arrived. */
