@@ -61,8 +61,9 @@ export class LevelChecker {
     const world = this.#world;
     const { checker, damaged, isSettled, olderRecords, scheduler } = world;
     if (scheduler.nowMs - world.group(region).lostMs < noticedMs) return false;
-    // Put aside since a node remembers a newer one that was in the old store alone: an operator must accept that it is lost.
-    if (olderRecords.get(change.id)?.has(region) === true) return false;
+    // A node that remembers what was in the old store alone neither takes nor hands out other states of that record until an
+    // operator accepts that it is lost.
+    if (olderRecords.has(change.id)) return false;
     // Without one region, or with two stores of one, a store cannot have everything.
     if (change.lost || isSettled || damaged > 0 || checker.excusesAlone) return false;
     const found = world.record(region, change.id);

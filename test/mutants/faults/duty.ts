@@ -161,7 +161,7 @@ export const dutyFaults: readonly PlantedFault[] = [
     rule: "a store that may have lost reservations is level only once the agreed operations that they were of are over",
     promises: ["A region whose Redis is lost keeps serving"],
     focus: "store lost + slow network",
-    tests: [`${leader}/catch-up/reader.test.ts`],
+    tests: [`${leader}/catch-up/lost-store.test.ts`],
   },
   {
     name: "level-before-everything-came",

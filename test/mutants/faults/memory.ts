@@ -119,7 +119,7 @@ export const memoryFaults: readonly PlantedFault[] = [
     rule: "a copy that a node refused for what it remembers is taken once that is accepted as lost",
     promises: ["A record that a node remembers"],
     focus: "store lost + lock masters that forget",
-    tests: ["packages/regions/src/leader/catch-up/reader.test.ts"],
+    tests: ["packages/regions/src/leader/catch-up/lost-store.test.ts"],
   },
   {
     name: "doubted-node-answers-alone",

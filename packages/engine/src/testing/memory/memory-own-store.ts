@@ -100,8 +100,6 @@ export class MemoryOwnStore implements OwnStore {
     this.audit = new MemoryAudit(host, options.auditEntriesMax ?? 1_000_000);
   }
 
-  // What a test does to it.
-
   /** Sets what its lease allows. */
   setState(state: StoreState, reason = "set"): void {
     if (state === this.#state) return;

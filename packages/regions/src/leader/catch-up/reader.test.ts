@@ -330,17 +330,6 @@ describe("digests", () => {
     expect((await caughtUp()).done).toBe(1);
     expect((await caughtUp()).done).toBe(0);
   });
-
-  test("a copy that was refused is tried again once an operator has accepted the record as it is", async () => {
-    const mine = objectOf();
-    await put(own, [mine]);
-    await put(peer.store, [{ ...mine, objectType: 3 }]);
-    expect((await check()).done).toBe(1);
-    expect((await check()).done).toBe(0);
-    own.accepted = () => 1;
-    expect((await check()).done).toBe(1);
-    expect((await check()).done).toBe(0);
-  });
 });
 
 describe("resync", () => {
@@ -360,31 +349,6 @@ describe("resync", () => {
     peer.calls.clear();
     await level();
     expect(peer.calls.size).toBe(0);
-  });
-
-  test("waits for agreed operations that held records there before the request, and not here", async () => {
-    const mine = objectOf();
-    for (const store of [own, peer.store]) await put(store, [mine]);
-    const { instance, uniqueIdentifier: id } = mine;
-    await peer.store.reserve(instance, [id], "lost here");
-    await peer.store.reserve(instance, [objectOf().uniqueIdentifier], "held here too");
-    await own.reserve(instance, [objectOf().uniqueIdentifier], "held here too");
-    const asked = await own.requestResync();
-    const resync = new Resync(own, [reader], time);
-    const once = () => timed(resync.run(termOf(epoch)));
-    expect((await once()).left).toBe(1);
-    await peer.store.reserve(instance, [objectOf().uniqueIdentifier], "begun after it");
-    expect((await once()).left).toBe(1);
-    expect((await own.levels()).reached).toBeLessThan(asked);
-    await peer.store.release(instance, "lost here");
-    expect((await once()).left).toBe(0);
-    expect((await own.levels()).reached).toBe(asked);
-    // A reservation may itself wait until this store serves.
-    await own.requestResync();
-    await peer.store.reserve(instance, [id], "stays");
-    expect((await once()).left).toBe(2);
-    await time.run(15_000);
-    expect((await once()).left).toBe(0);
   });
 
   test("is needed again when a catch-up finds no room, and reaches the level once there is room", async () => {

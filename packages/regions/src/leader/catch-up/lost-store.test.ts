@@ -1,0 +1,59 @@
+import type { MemoryOwnStore } from "@holdfast/engine/testing";
+import { beforeEach, expect, test } from "vitest";
+import { openStore } from "../../testing/leader/test-leader.ts";
+import { MemoryPeer, objectOf, put, termOf } from "../../testing/leader/test-peer.ts";
+import { TestTime } from "../../testing/test-time.ts";
+import { PeerReader } from "./reader.ts";
+import { digestCheck, Resync } from "./resync.ts";
+
+let time: TestTime;
+let own: MemoryOwnStore;
+let peer: MemoryPeer;
+let reader: PeerReader;
+let epoch: number;
+
+beforeEach(async () => {
+  time = new TestTime();
+  own = await openStore({ storeId: "a", replicationId: "a1" });
+  peer = new MemoryPeer("b", await openStore({ storeId: "b", replicationId: "b1" }), time);
+  reader = new PeerReader({ peer, own, timers: time, observe: () => undefined });
+  epoch = await own.newEpoch();
+});
+
+const check = () => time.until(digestCheck(own, [reader]).run(termOf(epoch)));
+
+test("a copy that was refused is tried again once an operator has accepted the record as it is", async () => {
+  const mine = objectOf();
+  await put(own, [mine]);
+  await put(peer.store, [{ ...mine, objectType: 3 }]);
+  expect((await check()).done).toBe(1);
+  expect((await check()).done).toBe(0);
+  own.accepted = () => 1;
+  expect((await check()).done).toBe(1);
+  expect((await check()).done).toBe(0);
+});
+
+test("a resync waits for agreed operations that held records there before the request, and not here", async () => {
+  const mine = objectOf();
+  for (const store of [own, peer.store]) await put(store, [mine]);
+  const { instance, uniqueIdentifier: id } = mine;
+  await peer.store.reserve(instance, [id], "lost here");
+  await peer.store.reserve(instance, [objectOf().uniqueIdentifier], "held here too");
+  await own.reserve(instance, [objectOf().uniqueIdentifier], "held here too");
+  const asked = await own.requestResync();
+  const resync = new Resync(own, [reader], time);
+  const once = () => time.until(resync.run(termOf(epoch)));
+  expect((await once()).left).toBe(1);
+  await peer.store.reserve(instance, [objectOf().uniqueIdentifier], "begun after it");
+  expect((await once()).left).toBe(1);
+  expect((await own.levels()).reached).toBeLessThan(asked);
+  await peer.store.release(instance, "lost here");
+  expect((await once()).left).toBe(0);
+  expect((await own.levels()).reached).toBe(asked);
+  // A reservation may itself wait until this store serves.
+  await own.requestResync();
+  await peer.store.reserve(instance, [id], "stays");
+  expect((await once()).left).toBe(2);
+  await time.until(time.sleep(15_000));
+  expect((await once()).left).toBe(0);
+});
