@@ -15,6 +15,7 @@ import { until } from "@holdfast/testing";
 import { describe, expect, test } from "vitest";
 import { partitionKeys, sysKeys } from "../../packages/redis/src/connection/keys.ts";
 import { valueProofLength } from "../../packages/redis/src/storage-keys/value-proof.ts";
+import { positionOf } from "../../packages/regions/src/store/peer-service.ts";
 import { RedisServer } from "../support/redis.ts";
 import {
   initStore,
@@ -104,7 +105,8 @@ class Regions implements AsyncDisposable {
       get: (store, name) => {
         if (name === "region") return "b";
         if (name === "state") return () => "up";
-        const value: unknown = Reflect.get(store, name);
+        const position = () => positionOf(store);
+        const value: unknown = name === "position" ? position : Reflect.get(store, name);
         if (typeof value !== "function") return value;
         const method = String(name);
         return (...args: unknown[]) => {
