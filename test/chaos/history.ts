@@ -98,7 +98,7 @@ export class History {
 
   /**
    * A transition to this state was acknowledged. If an earlier try had no answer, that one may have made it, alone, and the
-   * answer only says that it is made; the moment is that of all tries. Destroy is never made alone.
+   * answer only says that it is made. Destroy is never made alone; its moment is that of all tries.
    */
   reached(entry: Entry, rank: number, moment: Moment, isRepeated = false): void {
     const acknowledged = !isRepeated || rank >= destroyed;

@@ -91,8 +91,8 @@ export function planOf(seed: number, focus?: string): Plan {
   const isOrdered = (random.chance(orderShare) && focus === undefined) || ordered !== undefined;
   const drawn = random.pick(orderNames);
   const name = ordered ?? drawn;
-  const losesToo = isOrdered && name === "backup restored" && random.chance(0.4);
-  const loses = losesToo || parts.includes(storeLost);
+  const isDrawn = isOrdered && name === "backup restored" && random.chance(0.4);
+  const loses = isDrawn || parts.includes(storeLost);
   const plan = withRare(planWithoutOrder(seed, kinds, loses), focus === undefined);
   const atMs = random.between(0, plan.busyMs * 0.5);
   const order = { name, atMs, seed: random.bits() };
@@ -187,10 +187,11 @@ function cutAround(random: Random, lossAtMs: number): PlannedFault {
 }
 
 /** Each history has some kinds of faults only, some of them more often: so rare combinations come up. */
-function chooserOf(random: Random, [kind, ...others]: readonly string[]): () => string {
+function chooserOf(random: Random, kinds: readonly string[]): () => string {
   const names = commonFaults;
-  if (kind !== undefined)
-    return () => (others.length === 0 ? kind : random.pick([kind, ...others]));
+  const [only] = kinds;
+  // Of one kind none is drawn, so that the other parts of a seed's plan stay as they are.
+  if (only !== undefined) return () => (kinds.length === 1 ? only : random.pick(kinds));
   const some = names.filter(() => random.chance(0.6));
   const weighted = (some.length === 0 ? names : some).map((name) => ({
     name,

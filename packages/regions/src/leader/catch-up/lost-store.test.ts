@@ -1,7 +1,12 @@
 import type { MemoryOwnStore } from "@holdfast/engine/testing";
 import { beforeEach, expect, test } from "vitest";
-import { openStore } from "../../testing/leader/test-leader.ts";
-import { MemoryPeer, objectOf, put, termOf } from "../../testing/leader/test-peer.ts";
+import {
+  type MemoryPeer,
+  objectOf,
+  openRegions,
+  put,
+  termOf,
+} from "../../testing/leader/test-peer.ts";
 import { TestTime } from "../../testing/test-time.ts";
 import { PeerReader } from "./reader.ts";
 import { digestCheck, Resync } from "./resync.ts";
@@ -14,8 +19,7 @@ let epoch: number;
 
 beforeEach(async () => {
   time = new TestTime();
-  own = await openStore({ storeId: "a", replicationId: "a1" });
-  peer = new MemoryPeer("b", await openStore({ storeId: "b", replicationId: "b1" }), time);
+  ({ own, peer } = await openRegions(time));
   reader = new PeerReader({ peer, own, timers: time, observe: () => undefined });
   epoch = await own.newEpoch();
 });

@@ -3,11 +3,11 @@ import { KeyRingUnavailable, type ManagedObject, type SealedMaterial } from "@ho
 import type { MemoryOwnStore } from "@holdfast/engine/testing";
 import { beforeEach, describe, expect, test } from "vitest";
 import type { Seals } from "../../join/heal.ts";
-import { openStore } from "../../testing/leader/test-leader.ts";
 import {
   change,
-  MemoryPeer,
+  type MemoryPeer,
   objectOf,
+  openRegions,
   put,
   recordsOf,
   termOf,
@@ -22,8 +22,7 @@ let peer: MemoryPeer;
 
 beforeEach(async () => {
   time = new TestTime();
-  own = await openStore({ storeId: "a", replicationId: "a1" });
-  peer = new MemoryPeer("b", await openStore({ storeId: "b", replicationId: "b1" }), time);
+  ({ own, peer } = await openRegions(time));
 });
 
 const seal = (kekId: string, byte = 0): SealedMaterial => ({

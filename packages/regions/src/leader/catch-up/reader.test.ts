@@ -1,11 +1,12 @@
 import { type Event, encodeRecord, partitionOf, tagOf } from "@holdfast/engine";
 import type { MemoryOwnStore } from "@holdfast/engine/testing";
 import { beforeEach, describe, expect, test } from "vitest";
-import { openStore, VirtualTime } from "../../testing/leader/test-leader.ts";
+import { VirtualTime } from "../../testing/leader/test-leader.ts";
 import {
   change,
-  MemoryPeer,
+  type MemoryPeer,
   objectOf,
+  openRegions,
   put,
   recordsOf,
   termOf,
@@ -28,8 +29,7 @@ let epoch: number;
 
 beforeEach(async () => {
   time = new VirtualTime();
-  own = await openStore({ storeId: "a", replicationId: "a1" });
-  peer = new MemoryPeer("b", await openStore({ storeId: "b", replicationId: "b1" }), time);
+  ({ own, peer } = await openRegions(time));
   events = [];
   reader = readerOf();
   epoch = await own.newEpoch();

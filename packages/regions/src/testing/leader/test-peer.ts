@@ -11,6 +11,7 @@ import { mergeInto } from "../../join/merge.ts";
 import type { DutyContext } from "../../leader/duty.ts";
 import type { Peer, PeerHello, PeerState, PushOutcome } from "../../ports/ports.ts";
 import { positionOf, pushOutcomes } from "../../store/peer-service.ts";
+import { openStore } from "./test-leader.ts";
 
 /** Another region whose own store is in memory, for tests; it refuses every call that a leader does not make. */
 export class MemoryPeer implements Peer {
@@ -171,4 +172,11 @@ export async function recordsOf(
   const query = { live: true, destroyed: true, limit: 1_000_000 };
   const { objects } = await store.find(instance, query);
   return new Map(objects.map(({ object }) => [object.uniqueIdentifier, object]));
+}
+
+/** The own store of region a, and region b. */
+export async function openRegions(timers: Timers) {
+  const own = await openStore({ storeId: "a", replicationId: "a1" });
+  const store = await openStore({ storeId: "b", replicationId: "b1" });
+  return { own, peer: new MemoryPeer("b", store, timers) };
 }
