@@ -88,7 +88,8 @@ export const sessionFaults: readonly PlantedFault[] = [
       'submit(script, number, keys, args, {\n      written,\n      localEnough: changes.every((change) => change.kind === "update" && change.after === change.before.object),\n    });',
     rule: '"already so" is answered only when a barrier covers it',
     promises: ["Nothing is answered that a fail-over could take back"],
-    focus: "backup restored",
+    unseen:
+      "such an answer tells a state that was read, and a record is read only when a barrier covers it; a fail-over can take back the event of the repeated request alone",
     tests: [realStore, barrier],
     chaosMinutes: 10,
   },
