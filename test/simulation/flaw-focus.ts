@@ -34,7 +34,12 @@ export const focusOf: Readonly<Partial<Record<Flaw, string>>> = {
 /** The seed at which the search for a flaw begins; 1 for the others. Earlier histories do not show it. */
 export const firstSeedOf: Readonly<Partial<Record<Flaw, number>>> = {
   "no-change answered without a barrier": 157,
-  "a fetch answered through the remote store": 33,
-  "a node that does not name its store": 32,
+  "a fetch answered through the remote store": 47,
+  "a region as the writer of a value": 6,
+  "a node that does not name its store": 39,
   "a region that is not told of its stores": 39,
+  "a deletion that one region decides": 15,
+  "a deletion that nobody finishes": 6,
+  "a backup that lacks records": 8,
+  "a restore without the keys": 8,
 };
