@@ -6,6 +6,7 @@ import { overdue, requireEvidence, wrongIn } from "./end-checks.ts";
 import { requireWork } from "./end-work.ts";
 import { acceptDoubted, type Copies, faults, loseStore } from "./faults.ts";
 import type { Flaw } from "./flaws.ts";
+import { interrupted } from "./interruption.ts";
 import { requireWhole } from "./kek-checker.ts";
 import { contentOf, objectsIn, openIn, statusIn } from "./look.ts";
 import { epochMs } from "./machine.ts";
@@ -291,7 +292,7 @@ class History {
     });
   }
 
-  #planLoss({ atMs, copyAtMs, seed }: PlannedLoss): void {
+  #planLoss({ atMs, copyAtMs, seed, isMidway = false }: PlannedLoss): void {
     const random = new Random(seed);
     const { scheduler, groups } = this.#world;
     const copy = (): void => {
@@ -302,7 +303,7 @@ class History {
       }
     };
     if (copyAtMs !== undefined) scheduler.after(copyAtMs, copy);
-    scheduler.after(atMs, () => {
+    const lose = (): void => {
       const what = loseStore(this.#world, random, this.#copies);
       if (what === undefined) return;
       this.#count(this.#faults, what.includes("old") ? "old copy put back" : "store emptied");
@@ -311,6 +312,17 @@ class History {
       const changes = this.#world.checker.lostAlone;
       const lost = { region, copy: what.includes("old"), changes };
       this.#world.recorder?.tell({ kind: "storeLost", ...lost });
+    };
+    scheduler.after(atMs, () => {
+      if (!isMidway) {
+        lose();
+        return;
+      }
+      const happens = () => {
+        lose();
+        return [];
+      };
+      this.#begun.add(interrupted(this.#world, random, happens).end);
     });
   }
 

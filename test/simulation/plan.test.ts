@@ -44,6 +44,10 @@ test("a focus may have several parts: kinds of faults, an order, the loss of a s
   const ordered = seeds.map((seed) => planOf(seed, "keys restored + clock jump"));
   expect(new Set(ordered.map(({ order }) => order?.name))).toEqual(new Set(["keys restored"]));
   expect(ordered.some(({ loss }) => loss !== undefined)).toBe(false);
+  const midway = seeds.map((seed) =>
+    planOf(seed, "store lost in the middle of an agreed operation"),
+  );
+  expect(midway.every(({ loss }) => loss?.isMidway)).toBe(true);
   // With the loss alone, the faults are those of chance.
   const lost = seeds.map((seed) => planOf(seed, "store lost"));
   expect(lost.every(({ loss }) => loss !== undefined)).toBe(true);

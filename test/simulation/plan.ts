@@ -20,6 +20,8 @@ export interface PlannedLoss {
   /** Undefined if it is emptied in any case. */
   readonly copyAtMs: number | undefined;
   readonly seed: number;
+  /** Whether it is lost at the next step of an agreed operation after that time. */
+  readonly isMidway?: boolean;
 }
 
 /** Everything that a history does, drawn from its seed at the beginning. */
@@ -73,8 +75,13 @@ const often = new Set([
 ]);
 
 const storeLost = "store lost";
+const storeLostMidway = "store lost in the middle of an agreed operation";
 /** What every history of a run may have: faults of these kinds only, one of these orders, the loss of a store. */
-export const focuses: readonly string[] = [...Object.keys(faults), ...orderNames, storeLost];
+export const focuses: readonly string[] = [
+  ...Object.keys(faults),
+  ...orderNames,
+  ...[storeLost, storeLostMidway],
+];
 /** Joins the parts of a focus. */
 export const focusSeparator = " + ";
 
@@ -92,12 +99,18 @@ export function planOf(seed: number, focus?: string): Plan {
   const drawn = random.pick(orderNames);
   const name = ordered ?? drawn;
   const isDrawn = isOrdered && name === "backup restored" && random.chance(0.4);
-  const loses = isDrawn || parts.includes(storeLost);
-  const plan = withRare(planWithoutOrder(seed, kinds, loses), focus === undefined);
+  const isMidway = parts.includes(storeLostMidway);
+  const loses = isDrawn || isMidway || parts.includes(storeLost);
+  const first = planWithoutOrder(seed, kinds, loses);
+  const plan = withRare(isMidway ? midway(first) : first, focus === undefined);
   const atMs = random.between(0, plan.busyMs * 0.5);
   const order = { name, atMs, seed: random.bits() };
   if (!isOrdered) return { ...plan, order: undefined };
   return { ...(name === "storage keys rotated" ? withoutOlder(plan) : plan), order };
+}
+
+function midway(plan: DrawnPlan): DrawnPlan {
+  return { ...plan, loss: plan.loss && { ...plan.loss, isMidway: true } };
 }
 
 /** The part of a plan that is drawn first. */
@@ -218,10 +231,14 @@ export function planLines(plan: Plan): readonly string[] {
     ...planned.map(
       ({ name, atMs, lastsMs }) => `${seconds(atMs)}  ${name}, for ${seconds(lastsMs)}`,
     ),
-    ...(loss === undefined ? [] : [`${seconds(loss.atMs)}  a store is lost`]),
+    ...(loss === undefined ? [] : [`${seconds(loss.atMs)}  a store is lost${whenLost(loss)}`]),
     ...(order === undefined ? [] : [`${seconds(order.atMs)}  ${order.name}`]),
     ...(remains === "nothing" ? [] : [`${remains} stays away at the end`]),
   ];
+}
+
+function whenLost({ isMidway }: PlannedLoss): string {
+  return isMidway === true ? ", in the middle of the next agreed operation" : "";
 }
 
 /** Tries one simpler plan after the other, and returns the simplest that still fails. */
