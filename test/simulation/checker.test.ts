@@ -30,7 +30,8 @@ test("the same while nodes of a region use different stores", () => {
 test("no two leaders act in one epoch, but where an old copy gives again one in which somebody still leads", () => {
   const checker = new Checker(["a", "b"]);
   const [one, other] = [{}, {}];
-  const lose = () => checker.lost("a", () => undefined, 0);
+  const none = () => undefined;
+  const lose = () => checker.lost("a", { elsewhere: none, kept: none }, 0);
   const act = (leader: object) => () => checker.led("a", "store 2", leader);
   checker.stands("a", one);
   act(one)();

@@ -55,6 +55,9 @@ export function isViolation(error: unknown): error is Violation | InternalError 
   return error instanceof Violation || error instanceof InternalError;
 }
 
+/** A record as the other region has it, and as the lost store has it from now on. */
+type LeftOver = Readonly<Record<"elsewhere" | "kept", (id: string) => ManagedObject | undefined>>;
+
 /** Compares every answer to clients with the promises made to them. */
 export class Checker {
   readonly damaged = new DamagedRecords();
@@ -87,6 +90,8 @@ export class Checker {
   readonly #losses = new Map<string, number>();
   /** Region → the time until which its store may lack what it had before it was lost. */
   readonly #behindMs = new Map<string, number>();
+  /** When each region last lost its store. */
+  readonly #lostMs = new Map<string, number>();
   /** Regions of which nodes use different stores. */
   readonly #doubted = new Set<string>();
   #wasDoubted = false;
@@ -160,10 +165,11 @@ export class Checker {
     if (answer.kind === "read") this.#read(seen, answer);
   }
 
-  /** A region's store was lost: what only it had is gone, unless `elsewhere` has it. */
-  lost(region: string, elsewhere: (id: string) => ManagedObject | undefined, nowMs: number): void {
+  /** A region's store was lost: what only it had is gone, unless `elsewhere` has it, or the copy that was put back (`kept`). */
+  lost(region: string, { elsewhere, kept }: LeftOver, nowMs: number): void {
     this.#losses.set(region, (this.#losses.get(region) ?? 0) + 1);
     this.#behindMs.set(region, Number.POSITIVE_INFINITY);
+    this.#lostMs.set(region, nowMs);
     this.#forgetDestroyed(elsewhere);
     for (const shown of [this.#shown, this.#notes]) {
       for (const key of [...shown.keys()]) if (key.startsWith(`${region} `)) shown.delete(key);
@@ -173,7 +179,7 @@ export class Checker {
       if (contains(elsewhere(change.id), change)) {
         change.shared = true;
         change.sharedMs = nowMs;
-      } else {
+      } else if (!contains(kept(change.id), change)) {
         change.lost = true;
         this.lostAlone += 1;
       }
@@ -369,7 +375,7 @@ export class Checker {
     if (!destroyed && (this.#destroyed.get(seen.id) ?? Number.POSITIVE_INFINITY) < seen.askedMs) {
       this.#fail("a destroyed object is no longer destroyed", seen);
     }
-    if (destroyed) this.#shownDestroyed(seen.id, seen.answeredMs);
+    if (destroyed && !this.#isOfLostStore(seen)) this.#shownDestroyed(seen.id, seen.answeredMs);
     for (const change of this.#changes.get(seen.id) ?? []) {
       if (!this.#mustShow(change, seen)) continue;
       if (rank < rankOf(change.object)) this.#fail(`${describe(change)} is not seen`, seen);
@@ -422,6 +428,13 @@ export class Checker {
     if (this.#doubted.size > 0 && (store === undefined || this.#doubted.has(store))) return true;
     return [...this.#behindMs].some(
       ([region, untilMs]) => askedMs <= untilMs && (store ?? region) === region,
+    );
+  }
+
+  /** Whether the answer may tell what a store had that was lost while the answer was under way. */
+  #isOfLostStore({ store, askedMs }: Observation): boolean {
+    return [...this.#lostMs].some(
+      ([region, atMs]) => askedMs <= atMs && (store ?? region) === region,
     );
   }
 

@@ -342,15 +342,15 @@ export function loseStore(world: World, random: Random, copies: Copies): string 
   if (other === undefined) return undefined;
   const copy = random.chance(0.5) ? copies.get(group.region) : undefined;
   const lose = (replace: () => void): void => {
-    world.checker.lost(
-      group.region,
-      (id) => world.covered(other.region, id),
-      world.scheduler.nowMs,
-    );
+    replace();
+    const left = {
+      elsewhere: (id: string) => world.covered(other.region, id),
+      kept: (id: string) => lookAt(group.primary, instance, id)?.object,
+    };
+    world.checker.lost(group.region, left, world.scheduler.nowMs);
     world.operations.lost(group.region, world.scheduler.nowMs);
     world.formats.lost(group.region);
     world.archives.get(group.region)?.forget();
-    replace();
   };
   if (copy !== undefined) {
     lose(() => group.replaceData(copy));

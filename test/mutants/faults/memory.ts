@@ -107,7 +107,7 @@ export const memoryFaults: readonly PlantedFault[] = [
     replace: "return copy;",
     rule: "a copy does not take the place of an older state that proves itself: both are joined",
     promises: ["A record that a node remembers"],
-    focus: "store lost",
+    focus: "store lost + cut one way",
     tests: [memory],
   },
   {
