@@ -225,11 +225,11 @@ export class World implements NodeListener {
   event(node: string, event: Event): void {
     if (event.type === "regionStores") this.stores.reported(node, event.region, event.stores);
     if (event.type === "olderRecord") {
-      const regions = this.olderRecords.get(event.uniqueIdentifier) ?? new Set();
-      this.olderRecords.set(event.uniqueIdentifier, regions.add(node.charAt(0)));
-      const isOlder = this.older.has(node.charAt(0)) || this.older.has(event.uniqueIdentifier);
-      const what = `${node} holds an older record ${event.uniqueIdentifier} against a healthy store`;
-      if (!isOlder) this.fail(new Violation(what));
+      const [region, id] = [node.charAt(0), event.uniqueIdentifier];
+      this.olderRecords.set(id, (this.olderRecords.get(id) ?? new Set()).add(region));
+      this.checker.damaged.damage(region, id, this.scheduler.nowMs);
+      const what = `${node} holds an older record ${id} against a healthy store`;
+      if (!this.older.has(region) && !this.older.has(id)) this.fail(new Violation(what));
     }
     if (event.type === "storeDoubt" && event.doubted && !this.older.has(node.charAt(0))) {
       this.fail(new Violation(`${node} doubts a healthy store: ${event.reason}`));
