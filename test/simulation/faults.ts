@@ -5,6 +5,7 @@ import {
   RootOfTrustError,
   StoreUnavailable,
 } from "@holdfast/engine";
+import type { CommandLine } from "@holdfast/redis";
 import type { PeerStore } from "@holdfast/regions";
 import { Violation } from "./checker.ts";
 import { instance } from "./client.ts";
@@ -370,6 +371,15 @@ export function loseStore(world: World, random: Random, copies: Copies): string 
   else holdNext(world, group, (line) => isOf(underWay, line), random.between(50, 2_500), empty);
   const how = underWay === undefined ? "" : `, with a command (${underWay}) under way`;
   return `${group.region}: ${runs ? "emptied while it runs" : "empty"}${how}, initialised anew`;
+}
+
+/** Holds the next commit on its way to the region that writes a decision last, unless something is held already. */
+export function holdCommit(world: World, heldMs: number): () => void {
+  const last = world.groups.at(-1);
+  const none = (): void => undefined;
+  if (last === undefined || world.network.hold !== undefined) return none;
+  const isCommit = (line: CommandLine) => isOf("commit", line) || isOf("commit-facts", line);
+  return holdNext(world, last, isCommit, heldMs, none);
 }
 
 /**

@@ -4,7 +4,7 @@ import { type Answer, Violation } from "./checker.ts";
 import { ask, instance, type Wish } from "./client.ts";
 import { overdue, requireEvidence, wrongIn } from "./end-checks.ts";
 import { requireWork } from "./end-work.ts";
-import { acceptDoubted, type Copies, faults, loseStore } from "./faults.ts";
+import { acceptDoubted, type Copies, faults, holdCommit, loseStore } from "./faults.ts";
 import type { Flaw } from "./flaws.ts";
 import { interrupted } from "./interruption.ts";
 import { requireWhole } from "./kek-checker.ts";
@@ -318,9 +318,10 @@ class History {
         lose();
         return;
       }
+      const heldMs = random.chance(0.5) ? random.between(300, 4_000) : 0;
       const happens = () => {
         lose();
-        return [];
+        return heldMs === 0 ? [] : [holdCommit(this.#world, heldMs)];
       };
       this.#begun.add(interrupted(this.#world, random, happens).end);
     });
