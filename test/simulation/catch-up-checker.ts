@@ -9,7 +9,7 @@ import { joinAll } from "../../packages/regions/src/join/join.ts";
 import { Violation } from "./checker.ts";
 import { instance } from "./client.ts";
 import { noticedMs } from "./level-checker.ts";
-import { bytesOf, lookAt } from "./look.ts";
+import { bytesOf, lookAt, operationsIn } from "./look.ts";
 import type { SimNode } from "./node.ts";
 import type { Member } from "./store/member.ts";
 import type { World } from "./world.ts";
@@ -27,28 +27,42 @@ export interface Mark {
   readonly number: number;
 }
 
+/** What the other region had before a resync was asked for. */
+interface Before extends Mark {
+  /** The agreed operations that held records there alone. */
+  readonly operations: ReadonlySet<string>;
+  readonly atMs: number;
+}
+
+/** A store is called level after so long, whatever is still under way. */
+const underWayMaxMs = 15_000;
+
 /** Checks that a region has what its leader says that it has read from the other region. */
 export class CatchUpChecker {
   readonly #world: World;
   /** Region, its store's losses and the process that numbers the other one's changes → the last number that was checked. */
   readonly #checked = new Map<string, number>();
   /** Region and its store → what the other region had before each resync was asked for, by the number of the request. */
-  readonly #asked = new Map<string, Map<number, Mark>>();
+  readonly #asked = new Map<string, Map<number, Before>>();
 
   constructor(world: World) {
     this.#world = world;
   }
 
-  /** Up to where the other region's store has covered its changes at this moment. */
-  mark({ region }: SimNode): Mark | undefined {
+  /** Up to where the other region's store has covered its changes at this moment, and what holds records there. */
+  mark({ region }: SimNode): Before | undefined {
     const primary = this.#elsewhere(region);
-    return primary && { replicationId: processOf(primary), number: headOf(primary)?.covered ?? 0 };
+    if (primary === undefined) return undefined;
+    const own = operationsIn(this.#world.group(region).primary);
+    const operations = new Set([...operationsIn(primary)].filter((each) => !own.has(each)));
+    const number = headOf(primary)?.covered ?? 0;
+    return { replicationId: processOf(primary), number, operations, atMs: this.#nowMs };
   }
 
   /** A pull has ended with nothing left. Where nothing was new, it did not ask the own store, which may have been lost by then. */
   pulled(node: SimNode, { replicationId, numbers }: StorePosition): void {
     const { lostMs } = this.#world.group(node.region);
-    if (this.#world.scheduler.nowMs - lostMs < noticedMs) return;
+    if (this.#nowMs - lostMs < noticedMs) return;
     const number = numbers[partition] ?? 0;
     this.#require(node, { replicationId, number }, "has pulled everything, and lacks");
   }
@@ -59,10 +73,10 @@ export class CatchUpChecker {
   }
 
   /** A node has asked for a resync; `before` is what the other region had before that. */
-  asked({ region, own }: SimNode, request: number, before: Mark | undefined): void {
+  asked({ region, own }: SimNode, request: number, before: Before | undefined): void {
     if (before === undefined) return;
     const key = `${region} ${own?.storeId}`;
-    const requests = this.#asked.get(key) ?? new Map<number, Mark>();
+    const requests = this.#asked.get(key) ?? new Map<number, Before>();
     this.#asked.set(key, requests.set(request, before));
   }
 
@@ -73,7 +87,24 @@ export class CatchUpChecker {
       if (request > reached) continue;
       requests?.delete(request);
       this.#require(node, before, "calls its store level, which lacks");
+      this.#requireOver(node, before);
     }
+  }
+
+  /** No agreed operation of before holds records in the other region alone: the own store may have lost its reservation. */
+  #requireOver(node: SimNode, { operations, atMs }: Before): void {
+    const theirs = this.#elsewhere(node.region);
+    if (theirs === undefined || !this.#applies(node)) return;
+    if (this.#nowMs - atMs >= underWayMaxMs) return;
+    const own = operationsIn(this.#world.group(node.region).primary);
+    const left = [...operationsIn(theirs)].filter((each) => operations.has(each) && !own.has(each));
+    if (left.length === 0) return;
+    const what = "calls its store level while the other region alone has the reservation of";
+    throw new Violation(`${node.machine.name} ${what} ${left.join()}`);
+  }
+
+  get #nowMs(): number {
+    return this.#world.scheduler.nowMs;
   }
 
   /** The own store has each record that the other one changed up to there, or something that contains it. */

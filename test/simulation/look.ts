@@ -19,6 +19,7 @@ import {
   readPartitionHead,
   readRecordHeader,
 } from "../../packages/redis/src/connection/record-header.ts";
+import { readHold } from "../../packages/redis/src/objects/reservations.ts";
 import { split } from "../../packages/redis/src/proof/stored-values.ts";
 import { storedFormat } from "../../packages/redis/src/session/formats.ts";
 import { noteField, stepInNote } from "../../packages/redis/src/storage-keys/key-note.ts";
@@ -213,6 +214,14 @@ export function openIn(member: Member): { readonly reserved: number; readonly as
     reserved: allPartitions.reduce((sum, { reserved }) => sum + sizeOf(reserved), 0),
     aside: allPartitions.reduce((sum, { quarantine }) => sum + sizeOf(quarantine), 0),
   };
+}
+
+/** The agreed operations that hold records. */
+export function operationsIn(member: Member): ReadonlySet<string> {
+  const holds = allPartitions.flatMap(({ reserved }) => [
+    ...(member.redis.data.hash(reserved)?.values() ?? []),
+  ]);
+  return new Set(holds.map((hold) => readHold(Buffer.from(hold, "latin1")).operation));
 }
 
 function recordsIn(member: Member, instance: string) {

@@ -160,7 +160,7 @@ export const dutyFaults: readonly PlantedFault[] = [
     replace: "this.#waitsFor(reader.peer.region, asked, others);",
     rule: "a store that may have lost reservations is level only once the agreed operations that they were of are over",
     promises: ["A region whose Redis is lost keeps serving"],
-    focus: "store lost in the middle of an agreed operation + slow network",
+    focus: "store lost in the middle of an agreed operation",
     tests: [`${leader}/catch-up/lost-store.test.ts`],
   },
   {

@@ -31,7 +31,11 @@ export class Resync implements Duty {
 
   async run(context: DutyContext): Promise<DutyResult> {
     const { asked, reached, lost } = await this.#own.levels();
-    if (asked <= reached) return { done: 0, left: 0 };
+    if (asked <= reached) {
+      // A store that is emptied numbers its requests anew.
+      this.#underWay.clear();
+      return { done: 0, left: 0 };
+    }
     const held = await this.#own.reservations();
     const ownOperations = new Set(held.map(({ operation }) => operation));
     // A doubted store refuses copies that it takes once the doubt is over: until then it may lack what others have.
@@ -50,6 +54,7 @@ export class Resync implements Duty {
     }
     if (total.left > 0 || !context.active()) return { ...total, left: Math.max(1, total.left) };
     await this.#own.setLevel(asked, context.epoch);
+    this.#underWay.clear();
     return total;
   }
 
