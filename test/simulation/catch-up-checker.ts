@@ -34,7 +34,7 @@ interface Before extends Mark {
   readonly atMs: number;
 }
 
-/** A store is called level after so long, whatever is still under way. */
+/** A leader waits so long for agreed operations that are under way; after that it calls its store level. */
 const underWayMaxMs = 15_000;
 
 /** Checks that a region has what its leader says that it has read from the other region. */
@@ -91,7 +91,7 @@ export class CatchUpChecker {
     }
   }
 
-  /** No agreed operation of before holds records in the other region alone: the own store may have lost its reservation. */
+  /** No agreed operation from before still holds records in the other region alone: the own store may have lost its reservation. */
   #requireOver(node: SimNode, { operations, atMs }: Before): void {
     const theirs = this.#elsewhere(node.region);
     if (theirs === undefined || !this.#applies(node)) return;

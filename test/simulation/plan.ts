@@ -80,7 +80,8 @@ const storeLostMidway = "store lost in the middle of an agreed operation";
 export const focuses: readonly string[] = [
   ...Object.keys(faults),
   ...orderNames,
-  ...[storeLost, storeLostMidway],
+  storeLost,
+  storeLostMidway,
 ];
 /** Joins the parts of a focus. */
 export const focusSeparator = " + ";
@@ -109,6 +110,7 @@ export function planOf(seed: number, focus?: string): Plan {
   return { ...(name === "storage keys rotated" ? withoutOlder(plan) : plan), order };
 }
 
+/** The plan, but its store is lost in the middle of an agreed operation. */
 function midway(plan: DrawnPlan): DrawnPlan {
   return { ...plan, loss: plan.loss && { ...plan.loss, isMidway: true } };
 }
