@@ -103,6 +103,18 @@ describe("the server's certificate files", () => {
     files.close();
   });
 
+  test("files that `reload` has read are not read again by the polls", async () => {
+    const { files, events, write } = openFiles("asked");
+    write(newer);
+    expect(files.reload()).toBe(true);
+    await look(files);
+    expect(events).toHaveLength(1);
+    write(pki.server);
+    await look(files);
+    expect(events).toHaveLength(2);
+    files.close();
+  });
+
   test("a pair that does not match is refused, reported once, and accepted when the second file is written", async () => {
     const { files, events, write, tls } = openFiles("half");
     await look(files);

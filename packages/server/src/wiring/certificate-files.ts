@@ -80,8 +80,7 @@ export class CertificateFiles<Identity> {
   ) {
     this.#source = source;
     this.#observe = observe;
-    // Checked before they are read: the polls see a change from here on.
-    this.#readState = source.paths.map(stateSync).join("\n");
+    this.#readState = stateOf(source.paths);
     this.#seenState = this.#readState;
     this.#identity = source.read();
     this.#timer = setInterval(() => void this.poll(), everyMs).unref();
@@ -106,15 +105,13 @@ export class CertificateFiles<Identity> {
     const state = await this.#state();
     const settled = state === this.#seenState;
     this.#seenState = state;
-    if (settled && state !== this.#readState) {
-      this.#readState = state;
-      this.reload();
-    }
+    if (settled && state !== this.#readState) this.reload();
   }
 
   /** Reads the files now; returns whether they are in use. */
   reload(): boolean {
-    const { purpose, read, describe } = this.#source;
+    const { purpose, paths, read, describe } = this.#source;
+    this.#readState = stateOf(paths);
     try {
       const identity = read();
       this.#use(identity);
@@ -148,12 +145,17 @@ export class CertificateFiles<Identity> {
 
 const absent = "absent";
 
-function stateSync(path: string): string {
-  try {
-    return print(statSync(path));
-  } catch {
-    return absent;
-  }
+/** Taken before the files are read: the polls see a change from here on. */
+function stateOf(paths: readonly string[]): string {
+  return paths
+    .map((path) => {
+      try {
+        return print(statSync(path));
+      } catch {
+        return absent;
+      }
+    })
+    .join("\n");
 }
 
 /** Includes the mode, so that a file that can no longer be read is noticed before the next start. */

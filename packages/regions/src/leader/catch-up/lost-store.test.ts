@@ -62,17 +62,25 @@ test("a resync waits for agreed operations that held records there before the re
   expect((await once()).left).toBe(0);
 });
 
-test("a resync of an emptied store, which numbers its requests anew, does not go by what was under way before an earlier one", async () => {
-  const { instance, uniqueIdentifier: id } = objectOf();
-  const resync = new Resync(own, [reader], time);
-  const once = () => time.until(resync.run(termOf(epoch)));
-  const earlier = await own.requestResync();
-  expect((await once()).left).toBe(0);
-  await peer.store.reserve(instance, [id], "lost here");
-  own.empty("another store", "another process");
-  epoch = await own.newEpoch();
-  expect(await own.requestResync()).toBe(earlier);
-  expect((await once()).left).toBe(1);
-  await peer.store.release(instance, "lost here");
-  expect((await once()).left).toBe(0);
-});
+test.each([
+  ["answered", 0],
+  ["not yet answered", 1],
+])(
+  "a resync of an emptied store, which numbers its requests anew, does not go by what was under way before an earlier one, which was %s",
+  async (_, before) => {
+    const { instance, uniqueIdentifier: id } = objectOf();
+    const resync = new Resync(own, [reader], time);
+    const once = () => time.until(resync.run(termOf(epoch)));
+    if (before > 0) await peer.store.reserve(instance, [id], "at that time");
+    const earlier = await own.requestResync();
+    expect((await once()).left).toBe(before);
+    await peer.store.release(instance, "at that time");
+    await peer.store.reserve(instance, [id], "lost here");
+    own.empty("another store", "another process");
+    epoch = await own.newEpoch();
+    expect(await own.requestResync()).toBe(earlier);
+    expect((await once()).left).toBe(1);
+    await peer.store.release(instance, "lost here");
+    expect((await once()).left).toBe(0);
+  },
+);

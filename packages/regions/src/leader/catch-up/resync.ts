@@ -20,7 +20,7 @@ export class Resync implements Duty {
   readonly #own: OwnStore;
   readonly #readers: readonly PeerReader[];
   readonly #timers: Pick<Timers, "monotonicMs">;
-  /** Region → agreed operations that held records there, and not here, when it was asked first; by the request's number. */
+  /** Region → agreed operations that held records there, and not here, when it was asked first; by the request. */
   readonly #underWay = new Map<string, UnderWay>();
 
   constructor(own: OwnStore, readers: readonly PeerReader[], timers: Pick<Timers, "monotonicMs">) {
@@ -31,11 +31,7 @@ export class Resync implements Duty {
 
   async run(context: DutyContext): Promise<DutyResult> {
     const { asked, reached, lost } = await this.#own.levels();
-    if (asked <= reached) {
-      // A store that is emptied numbers its requests anew.
-      this.#underWay.clear();
-      return { done: 0, left: 0 };
-    }
+    if (asked <= reached) return { done: 0, left: 0 };
     const held = await this.#own.reservations();
     const ownOperations = new Set(held.map(({ operation }) => operation));
     // A doubted store refuses copies that it takes once the doubt is over: until then it may lack what others have.
@@ -54,7 +50,6 @@ export class Resync implements Duty {
     }
     if (total.left > 0 || !context.active()) return { ...total, left: Math.max(1, total.left) };
     await this.#own.setLevel(asked, context.epoch);
-    this.#underWay.clear();
     return total;
   }
 
@@ -64,18 +59,20 @@ export class Resync implements Duty {
    */
   #waitsFor(region: string, asked: number, operations: readonly string[]): number {
     const nowMs = this.#timers.monotonicMs();
+    // A store that is emptied numbers its requests anew.
+    const request = `${asked} of ${this.#own.storeId}`;
     const known = this.#underWay.get(region);
-    const before = known?.asked === asked ? known : { operations, sinceMs: nowMs };
+    const before = known?.request === request ? known : { operations, sinceMs: nowMs };
     const { sinceMs } = before;
     const left = before.operations.filter((each) => operations.includes(each));
-    this.#underWay.set(region, { asked, operations: left, sinceMs });
+    this.#underWay.set(region, { request, operations: left, sinceMs });
     return nowMs - sinceMs < underWayMaxMs ? left.length : 0;
   }
 }
 
 /** Agreed operations that were under way when a resync was requested. */
 interface UnderWay {
-  readonly asked: number;
+  readonly request: string;
   readonly operations: readonly string[];
   /** When it was first seen, by the monotonic clock. */
   readonly sinceMs: number;
