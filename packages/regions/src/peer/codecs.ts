@@ -70,7 +70,11 @@ type KnownOutcome = CommitOutcome | undefined;
 
 /** Each method's request and reply. */
 interface Exchanges {
-  hello: [{ readonly region: string; readonly wallMs: number }, PeerHello & Versions];
+  /** `id`: 0 except in a stream of probes. */
+  hello: [
+    { readonly region: string; readonly wallMs: number; readonly id: number },
+    PeerHello & Versions & { readonly features: readonly string[]; readonly id: number },
+  ];
   fetch: [Ids, Copies];
   position: [undefined, PeerPosition];
   changes: [
@@ -160,8 +164,8 @@ const outcome: Codecs["commit"]["reply"] = [
 const codecs: Codecs = {
   hello: {
     request: [
-      ({ region, wallMs }) => ({ ...ownVersions(), region, wallMs: wallClock(wallMs) }),
-      ({ region, wallMs }) => ({ region, wallMs: numberOf(wallMs) }),
+      ({ region, wallMs, id }) => ({ ...ownVersions(), region, wallMs: wallClock(wallMs), id }),
+      ({ region, wallMs, id }) => ({ region, wallMs: numberOf(wallMs), id }),
     ],
     reply: [
       (hello) => ({
@@ -173,7 +177,7 @@ const codecs: Codecs = {
         storeId: Buffer.from(hello.storeId, "hex"),
         callingStores: hello.callingStores.map(nodeStoreMessage),
       }),
-      ({ $typeName: _, features: __, generation, retired, wallMs, ...rest }) => ({
+      ({ $typeName: _, generation, retired, wallMs, ...rest }) => ({
         ...rest,
         generation: numberOf(generation),
         retired: numberOf(retired),

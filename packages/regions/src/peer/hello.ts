@@ -16,6 +16,6 @@ export function helloOf(reply: ReplyOf<"hello">, region: string): PeerHello {
     );
   }
   checkVersions(region, reply);
-  const { protocolMin: _, protocolMax: __, ...hello } = reply;
+  const { protocolMin: _, protocolMax: __, features: ___, id: ____, ...hello } = reply;
   return hello;
 }

@@ -94,6 +94,7 @@ describe("an authenticated peer that sends nonsense", () => {
     ["a page of size 0", "Changes", framed(Buffer.alloc(0)), "3"],
     ["a mask of another length", "Leaves", framed(Buffer.from("12020102", "hex")), "3"],
     ["a malformed batch", "Push", framed(Buffer.from("ff", "hex")), "3"],
+    ["a malformed probe", "Probe", framed(Buffer.from("ff", "hex")), "3"],
   ])("%s is refused", async (_, method, body, code) => {
     await using all = await rawServer();
     expect((await all.client.call(method, body)).status).toBe(code);
@@ -202,15 +203,35 @@ describe("an authenticated peer that uses too much", () => {
     await all.works();
   });
 
-  test("more streams of pushes than the limit are refused", async () => {
-    await using all = await rawServer({ pushStreams: 2 });
-    const open = () => all.client.stream("Push");
+  test.each(["Push", "Probe"])("more streams of %s than the limit are refused", async (method) => {
+    await using all = await rawServer({ streams: 2 });
+    const open = () => all.client.stream(method);
     const held = [open(), open()];
-    const third = await all.client.call("Push", framed(pushBatch(1, [])));
-    expect(third.status).toBe("8");
+    const again = () => all.client.call(method, framed(pushBatch(1, [])));
+    expect((await again()).status).toBe("8");
     for (const stream of held) stream.close();
-    const again = () => all.client.call("Push", framed(pushBatch(1, [])));
     while ((await again()).status === "8") await setTimeout(5);
+    await all.works();
+  });
+
+  test("a stream of probes that the peer does not read stops the server from answering", async () => {
+    await using all = await rawServer();
+    let answered = 0;
+    all.store.before = () => {
+      answered += 1;
+    };
+    const stream = all.client.stream("Probe");
+    const probes = Array.from({ length: 20_000 }, () => hello);
+    stream.write(Buffer.concat(probes));
+    let before = -1;
+    while (answered > before || answered === 0) {
+      before = answered;
+      await setTimeout(100);
+    }
+    expect(answered).toBeLessThan(10_000);
+    stream.resume();
+    stream.end();
+    while (answered < probes.length) await setTimeout(5);
     await all.works();
   });
 

@@ -194,6 +194,18 @@ describe("availability", () => {
     await expect(all.client.hello()).rejects.toThrow(/connection (refused|was lost)/);
   });
 
+  test("a node that leaves does not wait for those that probe it", async () => {
+    await using all = await nodes();
+    const [{ server, store }] = all.nodes;
+    let probes = 0;
+    store.before = () => {
+      probes += 1;
+    };
+    await eventually(() => probes > 3);
+    await server.close(3_600_000);
+    await eventually(() => all.client.nodesUp === 1);
+  });
+
   test("is not affected, and no call fails, when a node leaves gracefully", async () => {
     await using all = await nodes();
     const { first } = await all.first();

@@ -39,7 +39,7 @@ function keyIn(message: Buffer) {
 test("every method of version 2 was recorded", () => {
   const names = Object.values(peerMethods).map((method) => method.name);
   expect(Object.keys(recorded).toSorted()).toEqual(
-    names.filter((name) => name !== "Manage").toSorted(),
+    names.filter((name) => !["Manage", "Probe"].includes(name)).toSorted(),
   );
 });
 
@@ -85,6 +85,13 @@ const older: RawAnswer = (method) => {
   return exchange === undefined ? undefined : bytes(exchange.reply);
 };
 
+/** The recorded answer to a hello, of a newer release. */
+function helloWith(features: string[], id = 0): Buffer {
+  const { output } = peerMethods.hello;
+  const before = decodeMessage(output, bytes(recorded["Hello"]?.reply ?? ""));
+  return encodeMessage(output, create(output, { ...before, protocolMax: 7, features, id }));
+}
+
 describe("an older peer", () => {
   test("is understood when it answers as recorded", async () => {
     await using all = await withServer(older);
@@ -125,6 +132,34 @@ describe("an older peer", () => {
     expect(found.objects).toEqual([there]);
   });
 
+  test("is probed by calls", async () => {
+    const asked: string[] = [];
+    await using _ = await withServer((method, request) => {
+      asked.push(method);
+      return older(method, request);
+    });
+    await eventually(() => asked.length > 3);
+    expect(new Set(asked)).toEqual(new Set(["Hello"]));
+  });
+
+  test("in the place of a newer one is probed by calls again, and is not down meanwhile", async () => {
+    const asked: string[] = [];
+    await using all = await withServer((method, request) => {
+      asked.push(method);
+      const isNewer = asked.length <= 4;
+      if (method === "Hello") return helloWith(isNewer ? ["probe"] : []);
+      if (method !== "Probe" || !isNewer) return undefined;
+      const { id } = decodeMessage(peerMethods.probe.input, request);
+      return helloWith(["probe"], id);
+    });
+    const states: string[] = [];
+    all.client.onState((state) => states.push(state));
+    await eventually(() => asked.length > 7);
+    const probe = ["Probe", "Probe", "Probe", "Probe"];
+    expect(asked.slice(0, 8)).toEqual(["Hello", ...probe, "Hello", "Hello", "Hello"]);
+    expect(states).toEqual(["up"]);
+  });
+
   test("that does not know a method is reported in plain words", async () => {
     await using all = await withServer((method, request) =>
       method === "Records" ? undefined : older(method, request),
@@ -144,14 +179,7 @@ describe("a newer peer", () => {
 
   test("may send more fields", async () => {
     await using all = await withServer((method, request) => {
-      if (method === "Hello") {
-        const reply = create(peerMethods.hello.output, {
-          ...decodeMessage(peerMethods.hello.output, bytes(recorded["Hello"]?.reply ?? "")),
-          protocolMax: 7,
-          features: ["later"],
-        });
-        return Buffer.concat([encodeMessage(peerMethods.hello.output, reply), unknown]);
-      }
+      if (method === "Hello") return Buffer.concat([helloWith(["later"]), unknown]);
       return Buffer.concat([older(method, request) ?? Buffer.alloc(0), unknown]);
     });
     await eventually(() => all.client.state() === "up");

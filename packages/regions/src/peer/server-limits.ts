@@ -5,7 +5,8 @@ export interface ServerLimits {
   readonly connections: number;
   /** Calls at once, on all connections. */
   readonly calls: number;
-  readonly pushStreams: number;
+  /** Of pushes; and as many of probes. */
+  readonly streams: number;
   /** Calls, and as many pushes, on connections for large messages. */
   readonly largeCalls: number;
   /** One message; a larger one travels on a connection for large messages. */
@@ -39,7 +40,7 @@ export interface ServerLimits {
 export const serverLimits: ServerLimits = {
   connections: 32,
   calls: 512,
-  pushStreams: 16,
+  streams: 16,
   largeCalls: 4,
   requestBytes: 256 * 1024,
   replyBytes: 1024 * 1024,

@@ -5,7 +5,7 @@ export const protocolMin = 2;
 export const protocolMax = 2;
 
 /** What this release can do beyond its protocol version; unknown names are ignored. */
-export const features: readonly string[] = [];
+export const features: readonly string[] = ["probe"];
 
 /** Versions that a side speaks; the fields of both `HelloRequest` and `HelloReply`. */
 export interface Versions {

@@ -8,7 +8,7 @@ import {
 import { StoreUnavailable, type Timers } from "@holdfast/engine";
 import { type PushReply, PushReplySchema } from "../../gen/holdfast/peer/v1/peer_pb.ts";
 import type { PeerHello } from "../../ports/ports.ts";
-import { decodeReply, encodeRequest } from "../codecs.ts";
+import { decodeReply, encodeRequest, type ReplyOf } from "../codecs.ts";
 import { helloOf } from "../hello.ts";
 import { decodeMessage, pathOf, peerMethods, type UnaryName } from "../methods.ts";
 import { type IsDenied, type MessageSize, onDenyList, type PeerIdentity } from "../peer-tls.ts";
@@ -16,7 +16,7 @@ import { CallFailed, type CallFault, failureFrom, faultOf } from "../status.ts";
 import { type Attempt, Pending } from "./attempt.ts";
 import { openChannel, type ProvenNode } from "./channel.ts";
 import type { PeerClientTimes } from "./client-times.ts";
-import { PushStream } from "./push-stream.ts";
+import { NumberedStream } from "./numbered-stream.ts";
 
 const tickMs = 25;
 /** A node that was asked something and is silent for this long is probed. */
@@ -25,6 +25,8 @@ const lagMs = 150;
 /** For this long, a node whose store failed is asked after the others. */
 const unwillingMs = 1_000;
 const same = (bytes: Buffer): Buffer => bytes;
+
+type Hello = ReplyOf<"hello">;
 
 export interface NodeLinkOptions {
   readonly address: string;
@@ -54,11 +56,15 @@ export class NodeLink {
   #client: Client;
   /** For large messages; made when there is one. */
   #large: Client | undefined;
-  #pushes: PushStream;
+  #pushes: NumberedStream<PushReply>;
+  /** While the connected node takes probes as a stream. */
+  #probes: NumberedStream<Hello> | undefined;
   #madeMs: number;
   #heardMs = Number.NEGATIVE_INFINITY;
   #unwillingUntilMs = Number.NEGATIVE_INFINITY;
   #probe: Pending | undefined;
+  #streamedProbe: Pending | undefined;
+  #probeNumber = 0;
   #watching = false;
   #alive = false;
   #tried = false;
@@ -128,6 +134,7 @@ export class NodeLink {
     this.#shownOn.clear();
     if (this.#shown !== undefined && isDenied(this.#shown.fingerprint)) this.#shown = undefined;
     this.#pushes.close();
+    this.#probes?.close();
     for (const pending of [...this.#pending]) pending.expire();
     this.#renew();
     this.#lose(onDenyList);
@@ -136,6 +143,7 @@ export class NodeLink {
   close(): void {
     this.#closing.abort();
     this.#pushes.close();
+    this.#probes?.close();
     this.#client.close();
     this.#large?.close();
     for (const pending of [...this.#pending]) pending.expire();
@@ -213,8 +221,8 @@ export class NodeLink {
     return this.#large;
   }
 
-  #openPushes(size: MessageSize): PushStream {
-    return new PushStream(
+  #openPushes(size: MessageSize): NumberedStream<PushReply> {
+    return new NumberedStream(
       () => {
         const path = pathOf(peerMethods.push);
         return this.#clientFor(size).makeBidiStreamRequest(path, same, same, new Metadata());
@@ -225,6 +233,26 @@ export class NodeLink {
       },
       this.#options.changed,
     );
+  }
+
+  #openProbes(): NumberedStream<Hello> {
+    const stream = new NumberedStream<Hello>(
+      () => {
+        const path = pathOf(peerMethods.probe);
+        return this.#client.makeBidiStreamRequest(path, same, same, new Metadata());
+      },
+      (bytes) => decodeReply("hello", bytes),
+      () => this.#endProbes(stream),
+    );
+    return stream;
+  }
+
+  /** Returns whether the stream was that of the current connection. The next probe is a call again. */
+  #endProbes(stream: NumberedStream<Hello>): boolean {
+    if (stream !== this.#probes) return false;
+    stream.retire();
+    this.#probes = undefined;
+    return true;
   }
 
   /**
@@ -353,30 +381,67 @@ export class NodeLink {
     }
   }
 
-  /** Probes the node, unless a probe is under way. */
+  /** Probes the node, unless a probe is under way. On a stream, a probe costs a fraction of a call. */
   #ask(now: number): void {
-    if (this.#probe !== undefined && this.#pending.has(this.#probe)) return;
-    const { ownRegion, timers, times } = this.#options;
-    const request = encodeRequest("hello", { region: ownRegion, wallMs: timers.wallMs() });
-    const attempt = this.ask("hello", request, now + times.renewMs);
+    const isUnderWay = (probe: Pending | undefined): probe is Pending =>
+      probe !== undefined && this.#pending.has(probe);
+    if (isUnderWay(this.#probe)) return;
+    const endsMs = now + this.#options.times.renewMs;
+    const stream = this.#probes;
+    if (isUnderWay(this.#streamedProbe)) {
+      // A call shows that the node is alive before its store has answered; a stream does not.
+      if (now - this.#streamedProbe.sinceMs <= this.#roundTripMs + quietMs) return;
+    } else if (stream !== undefined) {
+      const attempt = this.#askOn(stream, endsMs);
+      this.#streamedProbe = [...this.#pending].at(-1);
+      this.#await(attempt.result, now);
+      return;
+    }
+    const attempt = this.ask("hello", this.#helloRequest(0), endsMs);
     this.#probe = [...this.#pending].at(-1);
-    attempt.result.then(
-      (reply) => this.#meet(reply, now),
+    this.#await(
+      attempt.result.then((bytes) => decodeReply("hello", bytes)),
+      now,
+    );
+  }
+
+  #askOn(stream: NumberedStream<Hello>, endsMs: number): Attempt<Hello> {
+    this.#probeNumber = (this.#probeNumber + 1) >>> 0;
+    const id = this.#probeNumber;
+    return this.#attempt(endsMs, (settle) =>
+      stream.send(id, this.#helloRequest(id), (answer) =>
+        settle(
+          answer instanceof Error ? this.#fault(answer, "Probe", this.#endProbes(stream)) : answer,
+        ),
+      ),
+    );
+  }
+
+  #helloRequest(id: number): Buffer {
+    const { ownRegion: region, timers } = this.#options;
+    return encodeRequest("hello", { region, wallMs: timers.wallMs(), id });
+  }
+
+  #await(reply: Promise<Hello>, askedMs: number): void {
+    reply.then(
+      (hello) => this.#meet(hello, askedMs),
       (error: unknown) => {
+        if (!(error instanceof CallFailed)) this.#lose(reasonOf(error));
         // A node whose store fails is still alive.
-        if (error instanceof CallFailed && error.fault.kind === "answered") this.#come();
+        else if (error.fault.kind === "answered") this.#come();
       },
     );
   }
 
-  #meet(bytes: Buffer, askedMs: number): void {
+  #meet(reply: Hello, askedMs: number): void {
     const { region, met } = this.#options;
     try {
-      const hello = helloOf(decodeReply("hello", bytes), region);
+      const hello = helloOf(reply, region);
       const took = this.#timers.monotonicMs() - askedMs;
       this.#roundTripMs = this.#roundTripMs === 0 ? took : 0.8 * this.#roundTripMs + 0.2 * took;
       this.#come();
       met(hello, took);
+      if (reply.features.includes("probe")) this.#probes ??= this.#openProbes();
     } catch (error) {
       this.#lose(reasonOf(error));
     }
@@ -401,6 +466,8 @@ export class NodeLink {
   #renew(): void {
     this.#madeMs = this.#timers.monotonicMs();
     this.#pushes.retire();
+    this.#probes?.retire();
+    this.#probes = undefined;
     this.#client.close();
     this.#large?.close();
     this.#large = undefined;

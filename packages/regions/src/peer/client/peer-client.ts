@@ -175,7 +175,7 @@ export class PeerClient implements Peer, AsyncDisposable {
   }
 
   async hello(): Promise<PeerHello> {
-    const asked = { region: this.#ownRegion, wallMs: this.#timers.wallMs() };
+    const asked = { region: this.#ownRegion, wallMs: this.#timers.wallMs(), id: 0 };
     return helloOf(await this.#hellos.ask("hello", asked), this.region);
   }
 

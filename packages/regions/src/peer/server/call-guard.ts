@@ -10,15 +10,16 @@ import type { Timers } from "@holdfast/engine";
 import { pathOf, peerMethods } from "../methods.ts";
 
 const sweepMs = 250;
-const pushPath = pathOf(peerMethods.push);
+const streamed = [peerMethods.push, peerMethods.probe].map(pathOf);
 
 /** The limits of a `CallGuard`. */
 export interface CallLimits {
-  /** Calls at once; streams of pushes are not counted. */
+  /** Calls at once; streams are not counted. */
   readonly calls: number;
-  readonly pushStreams: number;
+  /** Streams of each method at once. */
+  readonly streams: number;
   readonly callMs: number;
-  readonly pushMs: number;
+  readonly streamMs: number;
 }
 
 interface Call {
@@ -75,12 +76,12 @@ export class CallGuard {
 
   #full(path: string): boolean {
     const of = this.#counts.get(path) ?? 0;
-    if (path === pushPath) return of >= this.#limits.pushStreams;
+    if (streamed.includes(path)) return of >= this.#limits.streams;
     return this.#calls.size >= this.#limits.calls;
   }
 
   #time(path: string): number {
-    return path === pushPath ? this.#limits.pushMs : this.#limits.callMs;
+    return streamed.includes(path) ? this.#limits.streamMs : this.#limits.callMs;
   }
 
   #enter(call: Call): void {

@@ -5,7 +5,7 @@ import type { UnaryName } from "../methods.ts";
 import type { RegionKeys } from "../region-keys.ts";
 import { serverLimits } from "../server-limits.ts";
 import { InvalidRequest } from "../status.ts";
-import { protocolMax, protocolMin } from "../versions.ts";
+import { features, protocolMax, protocolMin } from "../versions.ts";
 
 /** The most that may be requested in one call. */
 const idsMax = 10_000;
@@ -41,7 +41,10 @@ type Handlers = {
 
 /** One row per method: how a region's store answers its request. */
 const handlers: Handlers = {
-  hello: async (store) => ({ ...(await store.hello()), protocolMin, protocolMax }),
+  hello: async (store, { id }) => ({
+    ...(await store.hello()),
+    ...{ protocolMin, protocolMax, features, id },
+  }),
   fetch: (store, { instance, ids }) => firstCopies(ids, (some) => store.fetch(instance, some)),
   position: (store) => store.position(),
   changes: async (store, { partition, after, limit, bytesMax }) =>

@@ -52,6 +52,7 @@ export class RegionService {
   readonly #replyBudget: ByteBudget;
   readonly #largeReplyBudget: ByteBudget;
   readonly #pushes = new Set<() => void>();
+  readonly #probes = new Set<ServerDuplexStream<Buffer, Buffer>>();
 
   constructor({ store, asking, keys, limits, timers, unexpected }: RegionServiceOptions) {
     this.#store = store;
@@ -66,8 +67,8 @@ export class RegionService {
     this.#replyBudget = new ByteBudget(limits.repliesBytes);
     this.#largeReplyBudget = new ByteBudget(limits.largeRepliesBytes);
     const { largeCalls, largeMs } = limits;
-    const small = { ...limits, pushMs: Number.POSITIVE_INFINITY };
-    const large = { calls: largeCalls, pushStreams: largeCalls, callMs: largeMs, pushMs: largeMs };
+    const small = { ...limits, streamMs: Number.POSITIVE_INFINITY };
+    const large = { calls: largeCalls, streams: largeCalls, callMs: largeMs, streamMs: largeMs };
     this.#endpoints = {
       small: this.#endpoint("small", limits.requestBytes, small, timers),
       large: this.#endpoint("large", limits.largeRequestBytes, large, timers),
@@ -84,6 +85,7 @@ export class RegionService {
     const ended = [small, large].map(
       ({ server }) => new Promise<void>((resolve) => server.tryShutdown(() => resolve())),
     );
+    for (const call of this.#probes) call.end();
     await Promise.all(ended);
   }
 
@@ -100,7 +102,7 @@ export class RegionService {
       interceptors: [guard.intercept],
       "grpc.max_receive_message_length": requestBytes,
       "grpc.max_send_message_length": -1,
-      "grpc.max_concurrent_streams": limits.calls + limits.pushStreams,
+      "grpc.max_concurrent_streams": limits.calls + 2 * limits.streams,
       "grpc.keepalive_time_ms": keepaliveMs,
       "grpc.keepalive_timeout_ms": keepaliveWaitMs,
       "grpc.max_connection_idle_ms": idleMs,
@@ -123,7 +125,8 @@ export class RegionService {
           void this.#unary(unary, size, call, reply);
         server.register(pathOf(method), handle, same, same, "unary");
       } else {
-        const handle = (call: ServerDuplexStream<Buffer, Buffer>) => this.#push(size, call);
+        const handle = (call: ServerDuplexStream<Buffer, Buffer>) =>
+          method === peerMethods.probe ? this.#probe(call) : this.#push(size, call);
         server.register(pathOf(method), handle, same, same, "bidi");
       }
     }
@@ -180,5 +183,28 @@ export class RegionService {
       unexpected: this.#unexpected,
     };
     new PushReceiver(call, context, this.#pushes);
+  }
+
+  /** A node's probes: each is answered as `Hello` is, one after the other. */
+  #probe(call: ServerDuplexStream<Buffer, Buffer>): void {
+    this.#probes.add(call);
+    call.on("close", () => this.#probes.delete(call));
+    // Nothing more can be sent on a stream that broke; its end is seen as "close".
+    call.on("error", () => undefined);
+    call.on("end", () => call.end());
+    call.on("drain", () => call.resume());
+    call.on("data", (request: Buffer) => {
+      call.pause();
+      void this.#answerProbe(call, request);
+    });
+  }
+
+  async #answerProbe(call: ServerDuplexStream<Buffer, Buffer>, request: Buffer): Promise<void> {
+    try {
+      const reply = await answer("hello", this.#store, request, this.#sealing);
+      if (call.writable && call.write(reply)) call.resume();
+    } catch (error) {
+      call.emit("error", statusOf(error, this.#unexpected));
+    }
   }
 }

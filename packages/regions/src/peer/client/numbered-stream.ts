@@ -1,24 +1,27 @@
 import type { ClientDuplexStream } from "@grpc/grpc-js";
-import type { PushReply } from "../../gen/holdfast/peer/v1/peer_pb.ts";
 
-type Answer = (answer: PushReply | Error) => void;
+/** What the server answers: the number is that of the message that it answers. */
+interface Numbered {
+  readonly id: number;
+}
 
 /**
- * A stream of batches to one node, opened with the first one and again after it broke; answers are
+ * A stream of messages to one node, opened with the first one and again after it broke; answers are
  * matched by number.
  */
-export class PushStream {
+export class NumberedStream<Reply extends Numbered> {
   readonly #open: () => ClientDuplexStream<Buffer, Buffer>;
-  readonly #decode: (bytes: Buffer) => PushReply;
+  readonly #decode: (bytes: Buffer) => Reply;
+  /** Called when there is room again, also because the stream ended. */
   readonly #drained: () => void;
-  readonly #waiting = new Map<number, Answer>();
+  readonly #waiting = new Map<number, (answer: Reply | Error) => void>();
   #call: ClientDuplexStream<Buffer, Buffer> | undefined;
   #blocked = false;
   #retired = false;
 
   constructor(
     open: () => ClientDuplexStream<Buffer, Buffer>,
-    decode: (bytes: Buffer) => PushReply,
+    decode: (bytes: Buffer) => Reply,
     drained: () => void,
   ) {
     this.#open = open;
@@ -31,11 +34,11 @@ export class PushStream {
     return this.#blocked;
   }
 
-  /** Sends a batch; returns a function that gives it up. */
-  send(id: number, batch: Buffer, answer: Answer): () => void {
+  /** Sends a message; returns a function that gives it up. */
+  send(id: number, message: Buffer, answer: (answer: Reply | Error) => void): () => void {
     this.#call ??= this.#start();
     this.#waiting.set(id, answer);
-    if (!this.#call.write(batch)) this.#blocked = true;
+    if (!this.#call.write(message)) this.#blocked = true;
     return () => void this.#waiting.delete(id);
   }
 
@@ -54,12 +57,12 @@ export class PushStream {
     call.on("data", (bytes: Buffer) => this.#receive(call, bytes));
     call.on("drain", () => this.#unblock(call));
     call.on("error", (error) => this.#end(call, error));
-    call.on("end", () => this.#end(call, new Error("the stream of pushes ended")));
+    call.on("end", () => this.#end(call, new Error("the stream ended")));
     return call;
   }
 
   #receive(call: ClientDuplexStream<Buffer, Buffer>, bytes: Buffer): void {
-    let reply: PushReply;
+    let reply: Reply;
     try {
       reply = this.#decode(bytes);
     } catch {
