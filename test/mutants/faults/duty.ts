@@ -164,6 +164,16 @@ export const dutyFaults: readonly PlantedFault[] = [
     tests: [`${leader}/catch-up/lost-store.test.ts`],
   },
   {
+    name: "request-known-by-its-number",
+    kind: "protocol",
+    file: `${leader}/catch-up/resync.ts`,
+    find: "const request = `${asked} of ${this.#own.storeId}`;",
+    replace: "const request = `${asked}`;",
+    rule: "a request of an emptied store is another one than the request of the lost store with the same number",
+    focus: "store lost in the middle of an agreed operation",
+    tests: [`${leader}/catch-up/lost-store.test.ts`],
+  },
+  {
     name: "level-before-everything-came",
     kind: "duty",
     file: `${leader}/catch-up/resync.ts`,

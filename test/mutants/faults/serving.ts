@@ -275,6 +275,16 @@ export const servingFaults: readonly PlantedFault[] = [
     tests: peerTests,
   },
   {
+    name: "late-probe-asks-no-call",
+    kind: "protocol",
+    file: `${regions}/peer/client/node-link.ts`,
+    find: "if (now - this.#streamedProbe.sinceMs <= this.#roundTripMs + quietMs) return;",
+    replace: "return;",
+    rule: "a node whose store is slow does not count as gone",
+    tests: peerTests,
+    simulated: false,
+  },
+  {
     name: "certificate-of-two-regions",
     kind: "protocol",
     file: `${regions}/peer/peer-tls.ts`,

@@ -154,12 +154,19 @@ describe("a frozen node", () => {
 
   test("a hello that hangs in the store does not make the node count as gone", async () => {
     await using all = await nodes();
-    const { first } = await all.first();
+    const { first, second } = await all.first();
+    let probes = 0;
+    first.store.before = () => {
+      probes += 1;
+    };
+    await eventually(() => probes > 2);
     first.store.before = async (method) => {
       if (method === "hello" || method === "push") await all.time.sleep(1_200);
     };
     expect(await all.client.push([testObject(testId(1))])).toEqual(["durable"]);
     expect(all.client.nodesUp).toBe(2);
+    expect(second.store.pushed).toEqual([]);
+    expect(all.states).toEqual([]);
   });
 });
 
