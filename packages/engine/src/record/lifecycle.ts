@@ -79,7 +79,7 @@ export function requireState({ facts, uniqueIdentifier }: ManagedObject, last: S
   if (factsIn[last].every((fact) => known[fact] !== undefined)) return;
   throw new StoreUnavailable(
     "corrupt",
-    `record ${uniqueIdentifier} does not decode and was last ${last}; the copy that is offered is ${stateOf(facts)}, so it is not taken`,
+    `record ${uniqueIdentifier} cannot be used as it is stored and was last ${last}; the copy that is offered is ${stateOf(facts)}, so it is not taken`,
   );
 }
 
