@@ -60,6 +60,15 @@ async function nodes({ lateMs = 0, ...times }: { lateMs?: number; callMs?: numbe
   };
 }
 
+/** Waits until a node was probed so often that its probes come on a stream. */
+async function probed(store: TestPeerStore): Promise<void> {
+  let probes = 0;
+  store.before = () => {
+    probes += 1;
+  };
+  await eventually(() => probes > 3);
+}
+
 function fail(): never {
   throw new Error("no node took it");
 }
@@ -155,11 +164,7 @@ describe("a frozen node", () => {
   test("a hello that hangs in the store does not make the node count as gone", async () => {
     await using all = await nodes();
     const { first } = await all.first();
-    let probes = 0;
-    first.store.before = () => {
-      probes += 1;
-    };
-    await eventually(() => probes > 2);
+    await probed(first.store);
     first.store.before = async (method) => {
       if (method === "hello" || method === "push") await all.time.sleep(1_200);
     };
@@ -207,11 +212,7 @@ describe("availability", () => {
   test("a node that leaves does not wait for those that probe it", async () => {
     await using all = await nodes();
     const [{ server, store }] = all.nodes;
-    let probes = 0;
-    store.before = () => {
-      probes += 1;
-    };
-    await eventually(() => probes > 3);
+    await probed(store);
     await server.close(3_600_000);
     await eventually(() => all.client.nodesUp === 1);
   });

@@ -1,5 +1,7 @@
+import type { DescMethod } from "@bufbuild/protobuf";
 import {
   type Client,
+  type ClientDuplexStream,
   type ClientUnaryCall,
   Metadata,
   type ServiceError,
@@ -223,10 +225,7 @@ export class NodeLink {
 
   #openPushes(size: MessageSize): NumberedStream<PushReply> {
     return new NumberedStream(
-      () => {
-        const path = pathOf(peerMethods.push);
-        return this.#clientFor(size).makeBidiStreamRequest(path, same, same, new Metadata());
-      },
+      () => streamOf(this.#clientFor(size), peerMethods.push),
       (bytes) => {
         this.#heard();
         return decodeMessage(PushReplySchema, bytes);
@@ -237,10 +236,7 @@ export class NodeLink {
 
   #openProbes(): NumberedStream<Hello> {
     const stream = new NumberedStream<Hello>(
-      () => {
-        const path = pathOf(peerMethods.probe);
-        return this.#client.makeBidiStreamRequest(path, same, same, new Metadata());
-      },
+      () => streamOf(this.#client, peerMethods.probe),
       (bytes) => decodeReply("hello", bytes),
       () => this.#endProbes(stream),
     );
@@ -381,7 +377,7 @@ export class NodeLink {
     }
   }
 
-  /** Probes the node, unless a probe is under way. On a stream, a probe costs a fraction of a call. */
+  /** Probes the node, unless a probe is under way. On a stream, a probe costs less than a call. */
   #ask(now: number): void {
     const isUnderWay = (probe: Pending | undefined): probe is Pending =>
       probe !== undefined && this.#pending.has(probe);
@@ -393,16 +389,20 @@ export class NodeLink {
       if (now - this.#streamedProbe.sinceMs <= this.#roundTripMs + quietMs) return;
     } else if (stream !== undefined) {
       const attempt = this.#askOn(stream, endsMs);
-      this.#streamedProbe = [...this.#pending].at(-1);
+      this.#streamedProbe = this.#newest;
       this.#await(attempt.result, now);
       return;
     }
     const attempt = this.ask("hello", this.#helloRequest(0), endsMs);
-    this.#probe = [...this.#pending].at(-1);
+    this.#probe = this.#newest;
     this.#await(
       attempt.result.then((bytes) => decodeReply("hello", bytes)),
       now,
     );
+  }
+
+  get #newest(): Pending | undefined {
+    return [...this.#pending].at(-1);
   }
 
   #askOn(stream: NumberedStream<Hello>, endsMs: number): Attempt<Hello> {
@@ -475,6 +475,11 @@ export class NodeLink {
     this.#client = this.#open("small");
     this.#pushes = this.#openPushes("small");
   }
+}
+
+/** A new stream of a method's messages. */
+function streamOf(client: Client, method: DescMethod): ClientDuplexStream<Buffer, Buffer> {
+  return client.makeBidiStreamRequest(pathOf(method), same, same, new Metadata());
 }
 
 function reasonOf(error: unknown): string {

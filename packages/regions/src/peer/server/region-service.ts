@@ -85,6 +85,7 @@ export class RegionService {
     const ended = [small, large].map(
       ({ server }) => new Promise<void>((resolve) => server.tryShutdown(() => resolve())),
     );
+    // They have no end of their own.
     for (const call of this.#probes) call.end();
     await Promise.all(ended);
   }
