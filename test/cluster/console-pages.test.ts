@@ -94,15 +94,6 @@ browserless(`the console's pages (${browserNote})`, () => {
     buffer: Buffer.from(content),
   });
 
-  /** Makes an instance with a certificate that is added to it. */
-  async function withClient(instance: string, commonName: string): Promise<Issued> {
-    await cluster.order(instance);
-    const pair = await selfSigned({ commonName, ...since });
-    const body = { name: commonName, pem: pair.certificate };
-    await cluster.admin.call("addCertificate", { params: { instance }, body });
-    return pair;
-  }
-
   /** Connects a client, which makes a key. */
   async function connects(instance: string, pair: { certificate: string; key: string }) {
     await using client = await cluster.client(instance, pair);
@@ -287,7 +278,7 @@ browserless(`the console's pages (${browserNote})`, () => {
   });
 
   test("says what is wrong with a file, and compares a list of keys in use from a CSV", async () => {
-    const pair = await withClient("files", "vcenter-files");
+    const pair = await cluster.withClient("files", "vcenter-files");
     const used = await namedKey("files", pair, "used");
     const unused = await namedKey("files", pair, "unused");
     await open("/instances/files/certificates");
@@ -327,7 +318,7 @@ browserless(`the console's pages (${browserNote})`, () => {
   });
 
   test("finds keys by every filter, and shows who did what with one in both regions", async () => {
-    const pair = await withClient("searched", "vcenter-search");
+    const pair = await cluster.withClient("searched", "vcenter-search");
     const id = await namedKey("searched", pair, "the one");
     const other = await namedKey("searched", pair, "another");
     const params = { instance: "searched", key: other };

@@ -1,4 +1,4 @@
-import type { Browser, BrowserContext, Page } from "playwright-core";
+import type { Browser, BrowserContext, Page, Route } from "playwright-core";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import {
   browserMissing,
@@ -12,6 +12,7 @@ import {
 } from "../support/browser.ts";
 import { show } from "../support/console.ts";
 import { ConsoleCluster } from "../support/console-cluster.ts";
+import { answered, createKey } from "../support/keys.ts";
 
 const focused = "document.activeElement?.textContent";
 
@@ -97,6 +98,38 @@ describe.skipIf(browserMissing.length > 0)(`parts of the console's pages (${brow
     await page.goBack();
     await dialog().waitFor({ state: "detached" });
     expect(new URL(page.url()).hash).toBe("#/access/tokens");
+    expect(told).toEqual([]);
+  });
+
+  test("leaves a person where they are who went on before a key was found", async () => {
+    const pair = await cluster.withClient("found", "vcenter-found");
+    await using client = await cluster.client("found", pair);
+    const id = await answered(() => createKey(client));
+    await open("/instances");
+    const [address, held] = [`**/keys/${id}?*`, [] as Route[]];
+    await page.route(address, (route) => {
+      held.push(route);
+    });
+    const search = async () => {
+      await page.getByLabel("Key identifier").fill(id);
+      await page.getByRole("button", { name: "Go to the key" }).click();
+    };
+    // The search begins with the instance of this page.
+    await show(page, "/instances/found/keys", "Keys");
+    const asked = page.waitForRequest(address);
+    await search();
+    const answer = (await asked).response();
+    await show(page, "/instances", "Instances");
+    for (const route of held) await route.continue();
+    await (await answer)?.finished();
+    // What follows that answer is done before this one has come.
+    const refreshes = page.getByRole("button", { name: "Refresh" });
+    await refreshes.click();
+    await refreshes.and(page.locator(":enabled")).waitFor();
+    expect(new URL(page.url()).hash).toBe("#/instances");
+    await page.unroute(address);
+    await search();
+    await page.getByRole("heading", { name: `Key ${id}` }).waitFor();
     expect(told).toEqual([]);
   });
 

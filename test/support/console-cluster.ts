@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { AdminClient } from "@holdfast/admin";
 import { ConnectionError, KmipClient } from "@holdfast/client";
 import { until } from "@holdfast/testing";
+import { type Issued, selfSigned } from "@holdfast/testing/pki";
 import { PatientClient } from "./admin-api.ts";
 import { commandLine } from "./command-line.ts";
 import { answered, createKey } from "./keys.ts";
@@ -78,6 +79,16 @@ export class ConsoleCluster implements AsyncDisposable {
       const { status } = await this.admin.call("readInstance", { params: { instance: name } });
       return status === "Installed" || status;
     });
+  }
+
+  /** Orders an instance, and adds a client's certificate, which this returns with its key. */
+  async withClient(instance: string, commonName: string): Promise<Issued> {
+    await this.order(instance);
+    const notBeforeMs = Date.now() - 3_600_000;
+    const pair = await selfSigned({ commonName, notBeforeMs, days: 30 });
+    const body = { name: commonName, pem: pair.certificate };
+    await this.admin.call("addCertificate", { params: { instance }, body });
+    return pair;
   }
 
   /** A client of an instance, at its first endpoint; waits until it is let in. */

@@ -1,6 +1,6 @@
 import { useSignal } from "@preact/signals";
 import { allInstances, findKey, isKeyId } from "../../base/find-key.ts";
-import { go, link } from "../../base/router.ts";
+import { go, link, place } from "../../base/router.ts";
 import { useAttempt } from "../../base/work.ts";
 import { Row } from "../../parts/field-row.tsx";
 import { Failure } from "../../parts/notices.tsx";
@@ -15,8 +15,11 @@ export function FindKey({ params }: { params: Params }) {
     if (!isKeyId(id)) {
       throw new Error("Give the whole identifier, such as 6f1f0e9e-3f0f-4b8a-8f5c-2a8d8f4c1a00.");
     }
+    const { path } = place.peek();
     const held = await findKey(id, await allInstances(), first);
     if (held === undefined) throw new Error(`No instance that you may read has the key ${id}.`);
+    // A person who is at another page by now stays there.
+    if (place.peek().path !== path) return;
     go(link("/instances/{instance}/keys/{key}", { instance: held.instance.name, key: id }));
   });
   return (

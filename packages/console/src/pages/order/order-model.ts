@@ -70,8 +70,8 @@ export class OrderModel {
     });
   }
 
-  /** Sends the order, and then the certificate. Whether the instance was made. */
-  async send(): Promise<boolean> {
+  /** Sends the order, and then the certificate. */
+  async send(): Promise<void> {
     await this.#working(async () => {
       const { given, keys } = this.draft.value;
       this.#keep({ ...this.draft.value, sent: true });
@@ -88,9 +88,7 @@ export class OrderModel {
         throw error;
       }
     });
-    if (this.draft.value.made === undefined) return false;
     await this.addCertificate();
-    return true;
   }
 
   /** Adds the certificate to the new instance, again if a person wants it. */

@@ -40,13 +40,14 @@ export function Order() {
     document.title = "Order an instance – Holdfast";
     heading.current?.focus();
   }, [step]);
+  useEffect(() => {
+    // Back does not lead to what cannot be ordered again. A person who is at another page by now stays there.
+    if (made !== undefined) replace(link(orderPath, {}, { step: "ordered" }));
+  }, [made]);
   const show = (next: Step) => go(link(orderPath, {}, { step: next }));
-  const next = async () => {
-    if (step !== "review") {
-      if (step !== "roots" || isWhole(model)) show(steps[steps.indexOf(step) + 1] ?? "review");
-    } else if (await model.send()) {
-      replace(link(orderPath, {}, { step: "ordered" }));
-    }
+  const next = () => {
+    if (step === "review") void model.send();
+    else if (step !== "roots" || isWhole(model)) show(steps[steps.indexOf(step) + 1] ?? "review");
   };
   return (
     <>
@@ -80,7 +81,7 @@ export function Order() {
           class="clr-form clr-form-vertical order"
           onSubmit={(event) => {
             event.preventDefault();
-            void next();
+            next();
           }}
         >
           <StepFields step={step} model={model} />
