@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { randomBytes, randomInt } from "node:crypto";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
-import { appendFile, mkdir, rm, writeFile } from "node:fs/promises";
+import { mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import { mkdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -30,6 +30,7 @@ export class Container {
   readonly data: string;
   readonly environment: Record<string, string>;
   #child: ChildProcess | undefined;
+  #log = "";
   #wanted = false;
   /** Exit codes of the script, one for each time that it ended by itself. */
   readonly exits: (number | null)[] = [];
@@ -43,7 +44,7 @@ export class Container {
 
   /** The output of the script and of Redis. */
   get log(): string {
-    return existsSync(`${this.data}.log`) ? readFileSync(`${this.data}.log`, "utf8") : "";
+    return this.#log;
   }
 
   /** Starts it, and restarts it whenever it ends by itself. */
@@ -54,7 +55,9 @@ export class Container {
     const child = spawn("sh", [join(shipped, "start.sh")], { env, detached: true });
     this.#child = child;
     for (const stream of [child.stdout, child.stderr]) {
-      stream.on("data", (text: Buffer) => void appendFile(`${this.data}.log`, text));
+      stream.setEncoding("utf8").on("data", (text: string) => {
+        this.#log += text;
+      });
     }
     child.once("exit", (code) => {
       if (!this.#wanted || this.#child !== child) return;
