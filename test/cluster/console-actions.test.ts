@@ -405,10 +405,7 @@ describe.skipIf(browserMissing.length > 0)(`the actions of the console (${browse
     folder = await mkdtemp(join(tmpdir(), "holdfast-console-actions-"));
     cluster = await ConsoleCluster.start([51, 52, 53, 54]);
     approvers = new Approvers(cluster, folder);
-    await cluster.order(instance);
-    pair = await selfSigned({ commonName: "vcenter-acts", ...since });
-    const body = { name: "vcenter-acts", pem: pair.certificate };
-    await call("addCertificate", { params: { instance }, body });
+    pair = await cluster.withClient(instance, "vcenter-acts");
     chrome = await startBrowser();
     manager = await openPage(chrome, { reducedMotion: "reduce" });
     await enter(manager.page, cluster.origin, "/", cluster.token);

@@ -1,4 +1,4 @@
-import type { Browser, BrowserContext, Page, Route } from "playwright-core";
+import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import {
   browserMissing,
@@ -6,6 +6,7 @@ import {
   clickUntil,
   doUntil,
   enter,
+  holdRequests,
   openPage,
   startBrowser,
   tryOnce,
@@ -106,10 +107,8 @@ describe.skipIf(browserMissing.length > 0)(`parts of the console's pages (${brow
     await using client = await cluster.client("found", pair);
     const id = await answered(() => createKey(client));
     await open("/instances");
-    const [address, held] = [`**/keys/${id}?*`, [] as Route[]];
-    await page.route(address, (route) => {
-      held.push(route);
-    });
+    const address = `**/keys/${id}?*`;
+    const release = await holdRequests(page, address);
     const search = async () => {
       await page.getByLabel("Key identifier").fill(id);
       await page.getByRole("button", { name: "Go to the key" }).click();
@@ -120,7 +119,7 @@ describe.skipIf(browserMissing.length > 0)(`parts of the console's pages (${brow
     await search();
     const answer = (await asked).response();
     await show(page, "/instances", "Instances");
-    for (const route of held) await route.continue();
+    release();
     await (await answer)?.finished();
     // What follows that answer is done before this one has come.
     const refreshes = page.getByRole("button", { name: "Refresh" });

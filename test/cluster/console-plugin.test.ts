@@ -9,6 +9,7 @@ import { cryptoKeyId, machine } from "../../packages/server/src/testing/vcenter.
 import {
   browserMissing,
   browserNote,
+  holdRequests,
   openPage,
   startBrowser,
   violationsOf,
@@ -173,17 +174,11 @@ browserless(`the plug-in (${browserNote})`, () => {
     const frame = await open("/keys");
     await frame.getByText(keys.used).first().waitFor();
     const refresh = () => frame.evaluate("htmlClientSdk.standIn.refresh()");
-    let goOn = (): void => undefined;
-    const waits = new Promise<void>((resolve) => {
-      goOn = resolve;
-    });
     // The first one fails, and is slow.
     const objects = "**/console/plugin/object?*";
-    const first = async (route: Route) => {
-      await waits;
-      await route.fulfill({ status: 503, json: { code: "storeUnavailable", detail: "too old" } });
-    };
-    await page.route(objects, first, { times: 1 });
+    const json = { code: "storeUnavailable", detail: "too old" };
+    const first = (route: Route) => route.fulfill({ status: 503, json });
+    const release = await holdRequests(page, objects, first, { times: 1 });
     const asked = page.waitForRequest(objects);
     await refresh();
     await asked;
@@ -191,7 +186,7 @@ browserless(`the plug-in (${browserNote})`, () => {
     await refresh();
     await frame.getByText(newest).waitFor();
     const failed = page.waitForResponse((answer) => answer.status() === 503);
-    goOn();
+    release();
     await (await failed).finished();
     await frame.evaluate("new Promise((done) => setTimeout(done, 500))");
     expect(await frame.getByText("too old").count()).toBe(0);

@@ -18,6 +18,7 @@ import {
   browserMissing,
   browserNote,
   enter,
+  holdRequests,
   openPage,
   startBrowser,
   unfitParts,
@@ -369,18 +370,11 @@ browserless(`the web console (${browserNote})`, () => {
     await page.keyboard.press("Escape");
     await dialog.waitFor({ state: "detached" });
     // While something loads, a spinner is there, and stands still.
-    let goOn = (): void => undefined;
-    const waits = new Promise<void>((resolve) => {
-      goOn = resolve;
-    });
-    await page.route("**/v1/tokens**", async (route) => {
-      await waits;
-      await route.continue();
-    });
+    const release = await holdRequests(page, "**/v1/tokens**");
     await page.evaluate('location.hash = "/access/tokens"');
     await page.getByText("Loading…").first().waitFor();
     expect(await page.evaluate("document.getAnimations().length")).toBe(0);
-    goOn();
+    release();
     await page.getByText("Loading…").first().waitFor({ state: "detached" });
     expect(told).toEqual([]);
   });

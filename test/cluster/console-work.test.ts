@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { KmipClient } from "@holdfast/client";
 import { until } from "@holdfast/testing";
 import { selfSigned } from "@holdfast/testing/pki";
-import type { Browser, BrowserContext, Page, Route } from "playwright-core";
+import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
 import { patiently } from "../support/admin-api.ts";
@@ -13,6 +13,7 @@ import {
   browserMissing,
   browserNote,
   enter,
+  holdRequests,
   openPage,
   sendDialog,
   sendForm,
@@ -328,16 +329,13 @@ describe.skipIf(browserMissing.length > 0)(`long work in the console (${browserN
     await page.getByRole("button", { name: "Next" }).click();
     await page.getByRole("heading", { name: "4. Look and order" }).waitFor();
     // A person does not wait for the certificate, and goes on to another page.
-    const held: Route[] = [];
-    await page.route("**/certificates", (route) => {
-      held.push(route);
-    });
+    const release = await holdRequests(page, "**/certificates");
     await page.getByRole("button", { name: "Order", exact: true }).click();
     await page.getByText("It is ready").waitFor();
     await page.evaluate('location.hash = "/roots-of-trust"');
     await page.getByText("hpcs: IBM has created no new instances").waitFor();
     await isFit("Roots of trust, with a note");
-    for (const route of held) await route.continue();
+    release();
     await until("the end of the order", async () => {
       const draft = await page.evaluate('sessionStorage.getItem("holdfast-order")');
       return !String(draft).includes("BEGIN CERTIFICATE");

@@ -7,6 +7,7 @@ import {
   browserNote,
   doUntil,
   enter,
+  holdRequests,
   openPage,
   sendDialog,
   sendUntil,
@@ -122,19 +123,14 @@ browserless(`the web console (${browserNote})`, () => {
   });
 
   test("has nothing that axe-core complains about while a page loads, nor when a node refuses it", async () => {
-    let goOn = (): void => undefined;
-    const waits = new Promise<void>((resolve) => {
-      goOn = resolve;
-    });
-    await page.route("**/v1/tokens**", async (route) => {
-      await waits;
-      const json = { code: "storeUnavailable", detail: "the store does not answer" };
-      await route.fulfill({ status: 503, json });
-    });
+    const json = { code: "storeUnavailable", detail: "the store does not answer" };
+    const release = await holdRequests(page, "**/v1/tokens**", (route) =>
+      route.fulfill({ status: 503, json }),
+    );
     await open("/access/tokens");
     await page.getByText("Loading…").first().waitFor();
     expect(await unfitParts(page), "loading").toEqual([]);
-    goOn();
+    release();
     await page.getByRole("button", { name: "Try again" }).waitFor();
     expect(await unfitParts(page), "refused").toEqual([]);
     expect(told).toEqual([]);

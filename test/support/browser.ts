@@ -8,6 +8,7 @@ import {
   type Frame,
   type Locator,
   type Page,
+  type Route,
 } from "playwright-core";
 
 /** Debian's Chromium. */
@@ -74,6 +75,25 @@ export async function enter(
     await entered.or(page.getByRole("alert")).first().waitFor();
     return (await entered.count()) > 0;
   });
+}
+
+/** Holds requests for an address until the function that this returns is called; then `handle` gets them. */
+export async function holdRequests(
+  page: Page,
+  address: string,
+  handle = (route: Route): Promise<void> => route.continue(),
+  options: { readonly times?: number } = {},
+): Promise<() => void> {
+  let release = (): void => undefined;
+  const released = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  const held = async (route: Route) => {
+    await released;
+    await handle(route);
+  };
+  await page.route(address, held, options);
+  return release;
 }
 
 /** Does something again until it has had its effect: a busy machine may keep the node from doing it. */

@@ -85,7 +85,7 @@ export class RegionService {
     const ended = [small, large].map(
       ({ server }) => new Promise<void>((resolve) => server.tryShutdown(() => resolve())),
     );
-    // They have no end of their own.
+    // A stream of probes does not end by itself.
     for (const call of this.#probes) call.end();
     await Promise.all(ended);
   }
