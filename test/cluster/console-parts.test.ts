@@ -158,7 +158,16 @@ describe.skipIf(browserMissing.length > 0)(`parts of the console's pages (${brow
     const checks = verify.getByRole("button", { name: "Verify the trail" });
     const whole = verify.getByText("The trail of region a is whole");
     await clickUntil(whole, checks);
-    await page.route("**/v1/events/check", async (route) => {
+    // Two at once could end in any order, and what the later one says would be lost.
+    const [address, enabled] = ["**/v1/events/check", checks.and(page.locator(":enabled"))];
+    await enabled.waitFor();
+    const release = await holdRequests(page, address);
+    await checks.click();
+    await checks.and(page.locator(":disabled")).waitFor();
+    release();
+    await enabled.waitFor();
+    await page.unroute(address);
+    await page.route(address, async (route) => {
       if (route.request().method() !== "POST") return await route.continue();
       const json = { code: "storeUnavailable", detail: "the store does not answer" };
       await route.fulfill({ status: 503, json });
@@ -167,7 +176,7 @@ describe.skipIf(browserMissing.length > 0)(`parts of the console's pages (${brow
     const refused = verify.getByText(/^The check of region a did not begin.*: the store does not/);
     await refused.waitFor();
     await whole.waitFor();
-    await page.unroute("**/v1/events/check");
+    await page.unroute(address);
     const isGone = async () => (await refused.count()) === 0;
     await doUntil("the refusal is gone", isGone, () => checks.click(tryOnce));
     expect(told).toEqual([]);

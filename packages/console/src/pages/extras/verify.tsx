@@ -4,7 +4,7 @@ import { callAt, hostOf, nodes } from "../../base/api.ts";
 import type { AnswerOf } from "../../base/contract.ts";
 import { may } from "../../base/may.ts";
 import { timeText } from "../../base/text.ts";
-import { repeat } from "../../base/work.ts";
+import { repeat, useAttempt } from "../../base/work.ts";
 import { Copied } from "../../parts/copy.tsx";
 import { messageOf, Notice, type Tone } from "../../parts/notices.tsx";
 
@@ -34,7 +34,8 @@ export function Verify() {
     if (mayCheck) void look();
   }, [mayCheck]);
   useEffect(() => (runs ? repeat(lookEveryMs, look) : undefined), [runs]);
-  const start = async () => {
+  // One at a time: a later click could be answered sooner, and what it says would be lost.
+  const start = useAttempt(async () => {
     const known = await checksAt(nodes.value);
     const begun = await Promise.allSettled(
       known.checks.map(({ at }) => callAt(at, "startAuditCheck", {})),
@@ -47,11 +48,16 @@ export function Verify() {
         : [],
     );
     await look();
-  };
+  });
   return (
     <section aria-label="Verify the trail">
       {mayCheck ? (
-        <button type="button" class="btn btn-sm" disabled={runs} onClick={() => void start()}>
+        <button
+          type="button"
+          class="btn btn-sm"
+          disabled={runs || start.busy.value}
+          onClick={() => void start.run()}
+        >
           Verify the trail
         </button>
       ) : null}

@@ -2,6 +2,7 @@ import { useSignal } from "@preact/signals";
 import { call } from "../../base/api.ts";
 import { type AnswerOf, operations, resolved, type Schema } from "../../base/contract.ts";
 import { knowsRegions, regions } from "../../base/known-regions.ts";
+import { useAttempt } from "../../base/work.ts";
 import type { Given } from "../../parts/action-model.ts";
 import { ObjectFields, UnknownRegions } from "../../parts/fields.tsx";
 import { Failure, Notice, State } from "../../parts/notices.tsx";
@@ -67,24 +68,18 @@ function RootKeys({
   use: (root: Given) => void;
 }) {
   const keys = useSignal<readonly RootKey[] | undefined>(undefined);
-  const error = useSignal<unknown>(undefined);
   const ring = useSignal("");
-  const retrieve = async () => {
+  const { busy, error, run } = useAttempt(async () => {
     const { rootKey: _, ...lookup } = root;
-    error.value = undefined;
-    try {
-      const request = { body: { region, root: lookup } };
-      const { items } = await call("retrieveRootKeys", request as never);
-      keys.value = items as readonly RootKey[];
-    } catch (reason) {
-      error.value = reason;
-    }
-  };
+    const request = { body: { region, root: lookup } };
+    const { items } = await call("retrieveRootKeys", request as never);
+    keys.value = items as readonly RootKey[];
+  });
   const rings = [...new Set((keys.value ?? []).flatMap(({ keyRing }) => keyRing ?? []))];
   const shown = (keys.value ?? []).filter(({ keyRing = "" }) => ["", keyRing].includes(ring.value));
   return (
     <>
-      <button type="button" class="btn btn-sm" onClick={() => void retrieve()}>
+      <button type="button" class="btn btn-sm" disabled={busy.value} onClick={() => void run()}>
         List root keys of region {region}
       </button>
       {error.value === undefined ? null : <Failure error={error.value} />}
