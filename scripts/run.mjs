@@ -5,15 +5,14 @@ import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { pathWithTools } from "./redis-path.mjs";
-import { root, say } from "./setup/common.mjs";
+import { compileCache, root, say } from "./setup/common.mjs";
 import { node24 } from "./setup/packages.mjs";
 
 const [file = "", ...args] = process.argv.slice(2);
 // Node 24 marks features that Holdfast uses as experimental; users of Holdfast can do nothing about it.
 const flags = ["--disable-warning=ExperimentalWarning"];
 const env = {
-  // Without the cache, half of a start is spent compiling the same code as the last time.
-  NODE_COMPILE_CACHE: join(root, ".holdfast", "compile-cache"),
+  ...compileCache,
   ...process.env,
   PATH: pathWithTools(),
 };

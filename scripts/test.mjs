@@ -10,7 +10,7 @@ import { runChecks } from "./checks.mjs";
 import { colours } from "./colours.mjs";
 import { endLeftovers, newMark } from "./leftovers.mjs";
 import { pathWithTools } from "./redis-path.mjs";
-import { root } from "./setup/common.mjs";
+import { compileCache, root } from "./setup/common.mjs";
 import { shortFailures } from "./short-failures.mjs";
 import { tally } from "./tally.mjs";
 
@@ -27,7 +27,7 @@ const vitest = spawn(
   ],
   {
     cwd: root,
-    env: { ...process.env, PATH: pathWithTools(), ...colours(), ...run.mark },
+    env: { ...compileCache, ...process.env, PATH: pathWithTools(), ...colours(), ...run.mark },
     stdio: ["ignore", "pipe", "pipe"],
   },
 );

@@ -9,6 +9,9 @@ export const root = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
 /** The folder for files that are created on this machine and never committed. */
 export const localDirectory = join(root, ".holdfast");
 
+/** The environment of processes that start again and again: without the cache, half of a start is spent compiling the same code. */
+export const compileCache = { NODE_COMPILE_CACHE: join(localDirectory, "compile-cache") };
+
 /** Says in one line what is missing and how to fix it: the only kind of error that a user sees here. */
 export class SetUpError extends Error {}
 

@@ -50,7 +50,7 @@ function optionsOf(
     }
     const healthyMinutes = numberOf("--healthy", values.healthy, 0, 1440);
     const factor = numberOf("--scale", values.scale, 1, 10);
-    return { only, healthyMinutes, factor, json: values.json };
+    return { only, healthyMinutes, factor, restMs: 100, json: values.json };
   } catch (error) {
     process.stderr.write(`alerts: ${(error as Error).message}\n${usage}\n`);
     return undefined;

@@ -11,6 +11,8 @@ export interface MatrixOptions {
   readonly only: readonly string[];
   /** The shipped times are divided by this. */
   readonly factor: number;
+  /** How long each client rests between its keys. */
+  readonly restMs: number;
   /** How many minutes a healthy cluster under load is watched first. */
   readonly healthyMinutes: number;
 }
@@ -54,9 +56,9 @@ export async function runMatrix(
   say: (line: string) => void,
   stopped: AbortSignal,
 ): Promise<MatrixReport> {
-  const { only, factor, healthyMinutes } = options;
+  const { only, factor, healthyMinutes, restMs } = options;
   say("starting two regions");
-  await using world = await startAlertWorld();
+  await using world = await startAlertWorld(restMs);
   const healthy = await watchHealthy(world, options, say, stopped);
   const outcomes: Outcome[] = [];
   for (const fault of faults) {

@@ -37,8 +37,11 @@ export interface AlertWorld extends AsyncDisposable {
   readonly anyObject: () => string;
 }
 
-/** Starts two regions of two nodes with everything, and clients that make and read keys at each node. */
-export async function startAlertWorld(): Promise<AlertWorld> {
+/**
+ * Starts two regions of two nodes with everything, and a client of each node that makes a key and reads one again and again,
+ * with a rest of `restMs` between.
+ */
+export async function startAlertWorld(restMs: number): Promise<AlertWorld> {
   await using stack = new AsyncDisposableStack();
   const folder = await mkdtemp(join(tmpdir(), "holdfast-alert-world-"));
   stack.defer(() => rm(folder, { recursive: true, force: true }));
@@ -86,7 +89,7 @@ export async function startAlertWorld(): Promise<AlertWorld> {
       const id = await createKey(client).catch(() => undefined);
       if (id !== undefined) objects.push(id);
       await keyBytes(client, objects.at(-1) ?? "").catch(() => undefined);
-      await sleep(100);
+      await sleep(restMs);
     }
   });
   stack.defer(async () => {

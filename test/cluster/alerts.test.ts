@@ -14,7 +14,7 @@ const missing = ["prometheus", "prometheus-alertmanager"].filter(
 test.skipIf(missing.length > 0)(
   `each of four faults raises its alert and no other (needs prometheus and prometheus-alertmanager; missing: ${missing.join(", ") || "none"})`,
   async () => {
-    const options = { only, factor, healthyMinutes: 0 };
+    const options = { only, factor, healthyMinutes: 0, restMs: 500 };
     const report = await runMatrix(options, say, new AbortController().signal);
     // `npm run alerts` checks how soon each alert fires, on a machine that does nothing else.
     expect(faultsOf(report, { times: false })).toEqual([]);

@@ -1,11 +1,10 @@
 import { spawn } from "node:child_process";
-import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { until } from "@holdfast/testing";
 import { exitCodes } from "../../packages/cli/src/terminal/exits.ts";
+import { compileCache } from "../../scripts/setup/common.mjs";
 import { program, sources } from "./program.ts";
 
-const compileCache = join(import.meta.dirname, "../../.holdfast/compile-cache");
 /** What ends a command that hangs. */
 const boundMs = 300_000;
 
@@ -39,7 +38,7 @@ export async function commandLine(
   const { PATH = "", HOME = "" } = process.env;
   const entry = args[0] === "dev" ? sources : program();
   const child = spawn(process.execPath, [entry, ...args], {
-    env: { PATH, HOME, NODE_COMPILE_CACHE: compileCache, ...env },
+    env: { PATH, HOME, ...compileCache, ...env },
     timeout: withinMs,
     ...(cwd === undefined ? {} : { cwd }),
   });

@@ -7,12 +7,12 @@ import { text } from "node:stream/consumers";
 import { AdminClient } from "@holdfast/admin";
 import { until } from "@holdfast/testing";
 import { parse, stringify } from "yaml";
+import { compileCache } from "../../scripts/setup/common.mjs";
 import type { Said } from "./command-line.ts";
 import { type KeyManager, startKeyManager } from "./key-protect/index.ts";
+import { sources } from "./program.ts";
 import { hasSoftHsm, SoftHsm } from "./softhsm.ts";
 
-const root = join(import.meta.dirname, "..", "..");
-const cli = join(root, "packages/cli/src/main.ts");
 /** What ends a script that hangs. */
 const boundMs = 600_000;
 
@@ -151,7 +151,7 @@ export class DocumentsSite implements AsyncDisposable {
       IAM: this.keyProtect.iamUrl,
       // For calls that name no authority: those to IBM's services.
       CURL_CA_BUNDLE: this.keyProtect.caFile,
-      NODE_COMPILE_CACHE: join(root, ".holdfast/compile-cache"),
+      ...compileCache,
       ...(this.hsm === undefined
         ? {}
         : { SOFTHSM2_CONF: this.hsm.environment["SOFTHSM2_CONF"] ?? "" }),
@@ -169,7 +169,7 @@ export class DocumentsSite implements AsyncDisposable {
       `if [ "$1" = dev ]; then set -- "$@" --dir "${this.dev}"; fi`,
       "code=0",
       "for try in $(seq 60); do",
-      `  "${process.execPath}" "${cli}" "$@" && exit 0 || code=$?`,
+      `  "${process.execPath}" "${sources}" "$@" && exit 0 || code=$?`,
       // Healed parts take a moment to come back; until then status reports them.
       '  case "$code $1 $2" in "3 "*|"1 dev status") ;; *) exit $code ;; esac',
       "  sleep 1",

@@ -4,12 +4,12 @@ import { createWriteStream, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { answerOf, until } from "@holdfast/testing";
 import { exitCodes } from "../../packages/cli/src/terminal/exits.ts";
+import { compileCache } from "../../scripts/setup/common.mjs";
 import { isRunning, kill, spawnBound } from "./child.ts";
 import { program } from "./program.ts";
 
 /** The command that runs this checkout. */
 export const ownProgram: readonly string[] = [process.execPath, program()];
-const compileCache = join(import.meta.dirname, "../../.holdfast/compile-cache");
 const clockAhead = join(import.meta.dirname, "clock-ahead.ts");
 /** A node that takes longer is not ready. */
 const readyMs = 5_000;
@@ -87,9 +87,8 @@ export class NodeProcess implements AsyncDisposable {
     const args = [...clock, ...first, "serve", "--config", this.configFile];
     const group =
       this.groupId === undefined ? [] : ["--regid", `${this.groupId}`, "--clear-groups"];
-    // Half the start of a process is compiling the same code as the last one.
     const env = {
-      NODE_COMPILE_CACHE: compileCache,
+      ...compileCache,
       ...process.env,
       CLOCK_AHEAD_MS: `${this.clockAheadMs}`,
     };

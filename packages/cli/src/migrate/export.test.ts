@@ -1,7 +1,7 @@
 import type { KmipClient } from "@holdfast/client";
 import { type Attribute, attributeItem, attributes, objectItem, tags } from "@holdfast/kmip";
 import { byteString, type Item } from "@holdfast/ttlv";
-import { afterEach, describe, expect, test, vi } from "vitest";
+import { beforeEach, describe, expect, test, vi } from "vitest";
 import { exportAll } from "./export.ts";
 import type { ReportLine } from "./files/report-file.ts";
 import type { Peer, Refused } from "./peer.ts";
@@ -75,8 +75,7 @@ async function exported(
   return { failure, lines };
 }
 
-vi.spyOn(process.stdout, "write").mockImplementation(() => true);
-afterEach(() => vi.clearAllMocks());
+beforeEach(() => void vi.spyOn(process.stdout, "write").mockImplementation(() => true));
 
 describe("an export gives what is made at the source meanwhile", () => {
   test("and ends when a reading of the list finds nothing new", async () => {
