@@ -7,7 +7,7 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { basename, dirname, join, resolve } from "node:path";
+import { basename, dirname, join, relative, resolve } from "node:path";
 import { build, type Metafile, type Plugin } from "esbuild";
 import { root } from "../setup/common.mjs";
 import { buildConsole } from "../setup/console.mjs";
@@ -20,13 +20,46 @@ import {
 } from "./contents.ts";
 import { licencesOf, refuseLicences } from "./licences.ts";
 
+interface Bundle {
+  /** By path in the bundle's folder. */
+  readonly files: ReadonlyMap<string, Buffer>;
+  readonly packages: readonly BundledPackage[];
+}
+
+/** By the folder of the sources: a process that makes several kinds of packages bundles the sources once. */
+const bundles = new Map<string, Bundle>();
+
 /**
  * Bundles the sources in `from` into `folder`: `holdfast.mjs`, the process for a PKCS#11 token (`host-main.mjs`), the
  * chunks that both load on demand, source maps, the Redis scripts, and the web console. Returns the packages in the bundle.
  */
 export async function makeBundle(folder: string, from = root): Promise<readonly BundledPackage[]> {
-  const files = await bundleCode(folder, from);
-  return packagesIn([...files, ...(await addConsole(folder, from))], from);
+  const earlier = bundles.get(from);
+  if (earlier !== undefined) {
+    writeFiles(folder, earlier.files);
+    return earlier.packages;
+  }
+  const sources = await bundleCode(folder, from);
+  const packages = packagesIn([...sources, ...(await addConsole(folder, from))], from);
+  bundles.set(from, { files: filesIn(folder), packages });
+  return packages;
+}
+
+function filesIn(folder: string): ReadonlyMap<string, Buffer> {
+  const entries = readdirSync(folder, { recursive: true, withFileTypes: true });
+  const paths = entries
+    .filter((entry) => entry.isFile())
+    .map(({ parentPath, name }) => join(parentPath, name));
+  return new Map(paths.map((path) => [relative(folder, path), readFileSync(path)]));
+}
+
+/** Replaces a folder. */
+function writeFiles(folder: string, files: Bundle["files"]): void {
+  rmSync(folder, { recursive: true, force: true });
+  for (const [path, content] of files) {
+    mkdirSync(join(folder, dirname(path)), { recursive: true });
+    writeFileSync(join(folder, path), content);
+  }
 }
 
 /** Bundles all but the web console; returns the files that the bundle is made from. */

@@ -245,6 +245,8 @@ const common: Readonly<Record<string, Fault>> = {
     );
     if (found.length === 0 || node === undefined) return undefined;
     const object = random.pick(found);
+    // A node that has seen the newer record does not believe this one: then the copy may take its place.
+    if (world.older.has(object.uniqueIdentifier)) return undefined;
     // What is put aside stays there.
     world.damaged += 1;
     void world.within(node, () => sendAltered(world, node, object, random.chance(0.5)), 5_000);

@@ -8,7 +8,7 @@ import {
   symlinkSync,
 } from "node:fs";
 import { rm, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { join, sep } from "node:path";
 import { bundleCode } from "../../scripts/build/bundle.ts";
 
 const root = join(import.meta.dirname, "../..");
@@ -27,8 +27,12 @@ export function program(): string {
   return process.env[variable] ?? sources;
 }
 
-/** Before the tests of a project: bundles this checkout into a folder that is named after what is in it. */
+/**
+ * Before the tests of a project: bundles this checkout into a folder that is named after what is in it. A later project of the
+ * run uses the same one; a variable that came from another checkout's run does not count.
+ */
 export async function setup(): Promise<void> {
+  if (process.env[variable]?.startsWith(programs + sep)) return;
   mkdirSync(programs, { recursive: true });
   const made = mkdtempSync(join(programs, "new-"));
   try {
