@@ -37,6 +37,8 @@ export class Retirement {
   /** `back`: it must refuse every client until its operator lets it rejoin. */
   #phase: "lost" | "back" | "rejoining" | "over" = "lost";
   #isRetired = false;
+  /** Whether each node of the other region knows of it as the region comes back. One that is cut off from its Redis may not. */
+  #isKnown = false;
   #isFound = false;
 
   constructor(world: World, region: string, random: Random) {
@@ -60,9 +62,15 @@ export class Retirement {
     return this.#phase === "over" ? undefined : `region ${this.region} has not rejoined`;
   }
 
-  /** Whether a node must refuse every client. */
-  refuses(region: string): boolean {
-    return this.#isRetired && this.#phase === "back" && region === this.region;
+  /**
+   * Whether a node must refuse every client. One that has met a node that does not know may serve for five seconds, as in a
+   * cut: not from a level store, since it learns of the retirement with all that the other region has. What it answers as it
+   * learns it was asked before.
+   */
+  refuses({ region, store }: SimNode): boolean {
+    if (!this.#isRetired || this.#phase !== "back" || region !== this.region) return false;
+    const health = store?.health();
+    return this.#isKnown || (health?.level === true && !health.retired);
   }
 
   async #run(stopsRedis: boolean): Promise<void> {
@@ -80,6 +88,9 @@ export class Retirement {
     await this.#retire();
     if (stopsRedis) for (const member of members) member.restart();
     this.#phase = "back";
+    this.#isKnown = world.nodes.every(
+      (node) => node.region === region || node.store?.records.isRetired(region) !== false,
+    );
     for (const node of nodes) {
       node.away = false;
       node.closed = true;

@@ -446,7 +446,7 @@ export class World implements NodeListener {
     const answeredMs = this.scheduler.nowMs;
     const { answer, id, made, rests } = reply;
     const { name } = node.machine;
-    if (answer.kind !== "refused" && this.retirement?.refuses(node.region) === true) {
+    if (answer.kind !== "refused" && this.retirement?.refuses(node) === true) {
       throw new Violation(`${name} of a retired region answered a ${wish.kind}`);
     }
     const text = "text" in wish ? wish.text : undefined;
