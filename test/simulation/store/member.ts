@@ -16,7 +16,7 @@ export interface Neighbours {
   readonly open: (from: string, to: string) => boolean;
   /** Told that a replica repeated something. */
   readonly copied?: (from: string, to: string) => void;
-  /** Told that a primary has named a replica. */
+  /** Told that a primary with data has named a replica. */
   readonly named?: (replica: Member) => void;
 }
 
@@ -313,7 +313,8 @@ export class Member implements Server {
       return ["slave", host, Number(port), "connected", this.offset];
     }
     const replicas = this.#connected().map((replica) => {
-      this.#neighbours.named?.(replica);
+      // Nodes do not use an empty store, and do not keep what they hear from it.
+      if (this.redis.data.size > 0) this.#neighbours.named?.(replica);
       const { address, offset } = replica;
       const [host = "", port = ""] = address.split(":");
       return [host, port, String(offset)];
