@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { encodeRecord, recordKinds, systemInstance } from "@holdfast/engine";
+import { encodeRecord, recordKinds, StoreUnavailable, systemInstance } from "@holdfast/engine";
 import { groupItem, sampleObject, sampleRegister } from "@holdfast/engine/testing";
 import { describe, expect, test } from "vitest";
 import { instance } from "../testing/test-keys.ts";
@@ -112,6 +112,36 @@ test("a record that does not decode is replaced by the copy, and its bytes are k
   expect(await results([key(2), key(1, { facts: activated })])).toEqual(["same", "written"]);
   expect((await get(id1))?.facts).toEqual(activated);
   expect(await own.quarantined()).toBe(1);
+});
+
+test("a copy that may be older takes a damaged record's place only if nothing else repairs it", async () => {
+  const { own, results, get } = await world();
+  const whole = key(1, { registers: [sampleRegister(groupItem("g"), 5)] });
+  const served = { served: { time: 3, region: "b" } };
+  const late = key(1, { facts: served });
+  await results([whole]);
+  own.damage(id1);
+  const asked: string[][] = [];
+  const repair = async (of: string, id: string) => {
+    asked.push([of, id]);
+    await own.quarantine(of, id, "it does not decode", { replacement: whole });
+    return true;
+  };
+  expect(await results([late], { repair })).toEqual(["written"]);
+  expect(await get(id1)).toMatchObject({ facts: served, registers: whole.registers });
+  own.damage(id1);
+  expect(await results([key(1)], { repair })).toEqual(["written"]);
+  expect(await get(id1)).toEqual(whole);
+  expect(asked).toEqual(Array(2).fill([whole.instance, id1]));
+  own.damage(id1);
+  const unreached = async () => {
+    throw new StoreUnavailable("corrupt", "no region has a copy");
+  };
+  expect(await results([late], { repair: unreached })).toEqual(["quarantined"]);
+  expect(own.aside.at(-1)).toEqual(encodeRecord(late));
+  await expect(get(id1)).rejects.toMatchObject({ failure: "corrupt" });
+  expect(await results([late], { repair: async () => false })).toEqual(["written"]);
+  expect(await get(id1)).toEqual(late);
 });
 
 test("a copy without the last state of a damaged record is put aside and does not replace it", async () => {

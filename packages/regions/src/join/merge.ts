@@ -40,6 +40,11 @@ export interface MergeOptions {
   readonly seals?: Seals | undefined;
   /** Decides what this region takes from another; everything unless given. */
   readonly mayJoin?: MayJoin | undefined;
+  /**
+   * Repairs a damaged record from what the other regions have now, for copies that may be older than that. False where the
+   * copy may take its place; so it is unless given.
+   */
+  readonly repair?: (instance: string, uniqueIdentifier: string) => Promise<boolean>;
 }
 
 /** Names of regions are DNS labels. */
@@ -343,6 +348,10 @@ class InstanceMerge {
     const { object } = pending;
     const { uniqueIdentifier } = object;
     try {
+      if (await this.#options.repair?.(this.#instance, uniqueIdentifier)) {
+        this.#repaired.add(uniqueIdentifier);
+        return;
+      }
       await this.#own.quarantine(this.#instance, uniqueIdentifier, "it does not decode", {
         replacement,
         // With the copy's seals: what sealed the older state may be gone.

@@ -96,6 +96,25 @@ test("answers the outcome of each pushed record, in order, and reports durable o
   await regions.close();
 });
 
+test("a pushed copy that is older than what both regions have does not take a damaged record's place", async () => {
+  const { regions, a, b, time, service, unlevel } = await world();
+  const key = newKey(regions);
+  await time.until(a.store.commit(instance, [creation(key)], []));
+  const older = { ...key, facts: { served: fact } };
+  const before = await must(a.own, key);
+  await time.until(a.store.commit(instance, [adding(before, "activated", fact)], []));
+  b.own.damage(key.uniqueIdentifier);
+  expect(await time.until(service.push([older]))).toEqual(["durable"]);
+  expect((await copyOf(b, key))?.facts).toEqual({ served: fact, activated: fact });
+  // No client is served from a store that is not level: it gets what it lacks before it is.
+  b.own.damage(key.uniqueIdentifier);
+  unlevel();
+  const facts = { activated: fact };
+  expect(await time.until(service.push([{ ...key, facts }]))).toEqual(["durable"]);
+  expect((await copyOf(b, key))?.facts).toEqual(facts);
+  await regions.close();
+});
+
 test("a store without a lease refuses pushes at once; a short lapse is not an outage", async () => {
   const { regions, b, time, service } = await world();
   for (const state of ["none", "readOnly"] as const) {

@@ -129,13 +129,25 @@ export class PeerService implements PeerStore {
   async push(objects: readonly ManagedObject[]): Promise<readonly PushOutcome[]> {
     const { own, asking, timers, observe, seals, mayJoin, pushed } = this.#options;
     this.#refuseWhileLost();
+    const repair = (instance: string, id: string) => this.#repair(instance, id);
     // The pushing region waits for a record that is held, so that the others of the batch need not.
     const merged = await losingLevel(own, () =>
-      mergeInto(own, objects, { from: asking, timers, observe, seals, mayJoin }),
+      mergeInto(own, objects, { from: asking, timers, observe, seals, mayJoin, repair }),
     );
     const outcomes = merged.map(({ result }) => pushOutcomes[result]);
     pushed?.(objects.filter((_, at) => outcomes[at] === "durable"));
     return outcomes;
+  }
+
+  /**
+   * Repairs a damaged record by reading it, as for a client: a pushed copy was made earlier, and may lack what both regions
+   * have acknowledged since.
+   */
+  async #repair(instance: string, uniqueIdentifier: string): Promise<boolean> {
+    const { store } = this.#options;
+    if (store.serving().from !== "local") return false;
+    await store.read(instance, [uniqueIdentifier]);
+    return true;
   }
 
   async fetch(
