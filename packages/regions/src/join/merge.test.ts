@@ -125,7 +125,6 @@ test("a copy that may be older takes a damaged record's place only if nothing el
   const repair = async (of: string, id: string) => {
     asked.push([of, id]);
     await own.quarantine(of, id, "it does not decode", { replacement: whole });
-    return true;
   };
   expect(await results([late], { repair })).toEqual(["written"]);
   expect(await get(id1)).toMatchObject({ facts: served, registers: whole.registers });
@@ -140,7 +139,7 @@ test("a copy that may be older takes a damaged record's place only if nothing el
   expect(await results([late], { repair: unreached })).toEqual(["quarantined"]);
   expect(own.aside.at(-1)).toEqual(encodeRecord(late));
   await expect(get(id1)).rejects.toMatchObject({ failure: "corrupt" });
-  expect(await results([late], { repair: async () => false })).toEqual(["written"]);
+  expect(await results([late], { repair: async () => undefined })).toEqual(["written"]);
   expect(await get(id1)).toEqual(late);
 });
 

@@ -41,10 +41,10 @@ export interface MergeOptions {
   /** Decides what this region takes from another; everything unless given. */
   readonly mayJoin?: MayJoin | undefined;
   /**
-   * Repairs a damaged record from what the other regions have now, for copies that may be older than that. False where the
-   * copy may take its place; so it is unless given.
+   * Called for a damaged record first, where a copy may be older than what the other regions have now: repairs the record
+   * from that. The copy takes the place of what is damaged still.
    */
-  readonly repair?: (instance: string, uniqueIdentifier: string) => Promise<boolean>;
+  readonly repair?: (instance: string, uniqueIdentifier: string) => Promise<void>;
 }
 
 /** Names of regions are DNS labels. */
@@ -348,10 +348,8 @@ class InstanceMerge {
     const { object } = pending;
     const { uniqueIdentifier } = object;
     try {
-      if (await this.#options.repair?.(this.#instance, uniqueIdentifier)) {
-        this.#repaired.add(uniqueIdentifier);
-        return;
-      }
+      await this.#options.repair?.(this.#instance, uniqueIdentifier);
+      // A record that is repaired by now is not replaced.
       await this.#own.quarantine(this.#instance, uniqueIdentifier, "it does not decode", {
         replacement,
         // With the copy's seals: what sealed the older state may be gone.

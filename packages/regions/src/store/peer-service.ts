@@ -141,13 +141,11 @@ export class PeerService implements PeerStore {
 
   /**
    * Repairs a damaged record by reading it, as for a client: a pushed copy was made earlier, and may lack what both regions
-   * have acknowledged since.
+   * have acknowledged since. Nobody is served from a store that does not serve, so a pushed copy will do there.
    */
-  async #repair(instance: string, uniqueIdentifier: string): Promise<boolean> {
+  async #repair(instance: string, uniqueIdentifier: string): Promise<void> {
     const { store } = this.#options;
-    if (store.serving().from !== "local") return false;
-    await store.read(instance, [uniqueIdentifier]);
-    return true;
+    if (store.serving().from === "local") await store.read(instance, [uniqueIdentifier]);
   }
 
   async fetch(
