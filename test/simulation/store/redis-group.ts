@@ -44,8 +44,6 @@ export class RedisGroup {
   #primary: Member;
   readonly #named = new Set<Member>();
   #epoch = 0;
-  /** How often the name of the store was looked up. */
-  #asked = 0;
   /** A failover that failed is tried again after this time. */
   #notBeforeMs = 0;
   /** Member → since when it does not follow the primary, although it could. */
@@ -134,14 +132,13 @@ export class RedisGroup {
 
   /** The member or Sentinel at an address. */
   server(address: string): Server | undefined {
-    if (address === this.#name) return this.#namedNext();
+    if (address === this.#name) return this.#namedByOne();
     return [...this.members, ...this.sentinels].find((each) => each.address === address);
   }
 
-  /** Each time another one says where the name leads: they agree only after a while. */
-  #namedNext(): Member | undefined {
-    this.#asked += 1;
-    return this.sentinels[this.#asked % this.sentinels.length]?.named;
+  /** Any of them says where the name leads: they agree only after a while. */
+  #namedByOne(): Member | undefined {
+    return this.sentinels[this.#random.below(this.sentinels.length)]?.named;
   }
 
   /** The member at an address. */

@@ -1,6 +1,7 @@
 import type { MemoryOwnStore } from "@holdfast/engine/testing";
-import { beforeEach, expect, test } from "vitest";
+import { beforeEach, expect, test, vi } from "vitest";
 import {
+  change,
   type MemoryPeer,
   objectOf,
   openRegions,
@@ -35,6 +36,22 @@ test("a copy that was refused is tried again once an operator has accepted the r
   own.accepted = () => 1;
   expect((await check()).done).toBe(1);
   expect((await check()).done).toBe(0);
+});
+
+test("an older page does not take the place of a record that was damaged after it was read", async () => {
+  const mine = objectOf();
+  for (const store of [own, peer.store]) await put(store, [mine]);
+  const facts = { activated: { time: 1_700_000_002, region: "a" } };
+  const changes = peer.changes.bind(peer);
+  vi.spyOn(peer, "changes").mockImplementationOnce(async (...asked) => {
+    const page = await changes(...asked);
+    for (const store of [own, peer.store]) await change(store, mine, { facts });
+    own.damage(mine.uniqueIdentifier);
+    return page;
+  });
+  await time.until(reader.pullAll(await peer.position(), termOf(epoch)));
+  const [read] = await own.read(mine.instance, [mine.uniqueIdentifier]);
+  expect(read?.object.facts).toEqual(facts);
 });
 
 test("a resync waits for agreed operations that held records there before the request, and not here", async () => {

@@ -330,14 +330,20 @@ export class PeerReader {
    */
   async #join(page: RecordsAnswer): Promise<readonly string[]> {
     const { own, peer, observe, timers, join, seals, mayJoin } = this.#options;
-    const options = { from: peer.region, timers, observe, seals, mayJoin, ...(join && { join }) };
+    const from = peer.region;
+    const options: MergeOptions = { from, timers, observe, seals, mayJoin, ...(join && { join }) };
+    // What was read before the damage may lack what both regions have acknowledged since.
+    const repair = async (instance: string, id: string) => {
+      const { objects } = await peer.records(partitionOf(instance), [id]);
+      await mergeInto(own, objects, options);
+    };
     for (const id of page.damaged) {
-      const message = `region ${peer.region}: its record ${id} does not decode and was passed over`;
+      const message = `region ${from}: its record ${id} does not decode and was passed over`;
       observe({ type: "warning", message });
     }
     const held = [...page.unknown];
     await forEachLimit(slices(page.objects, mergeRecords), mergeWidth, async (objects) => {
-      const merged = await mergeInto(own, objects, options);
+      const merged = await mergeInto(own, objects, { ...options, repair });
       for (const [at, one] of merged.entries()) {
         const object = objects[at] as ManagedObject;
         const { result, closed } = one;
