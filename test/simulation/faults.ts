@@ -227,10 +227,11 @@ const common: Readonly<Record<string, Fault>> = {
     };
     const { runId } = group.primary;
     const end = (): void => {
-      const now = bytesOf(group.primary, instance, id);
+      const { primary } = group;
+      const now = bytesOf(primary, instance, id);
       putBack();
       // A primary that died may have lost this write, which no barrier covers.
-      if (group.primary.runId !== runId) return;
+      if (primary.runId !== runId || primary.state === "down") return;
       if (now !== undefined && isSameRecord(now, newer)) return;
       world.fail(new Violation(`record ${id} of the next format is gone from ${group.region}`));
     };

@@ -63,9 +63,9 @@ export class Retirement {
   }
 
   /**
-   * Whether a node must refuse every client. One that has met a node that does not know may serve for five seconds, as in a
-   * cut: not from a level store, since it learns of the retirement with all that the other region has. What it answers as it
-   * learns it was asked before.
+   * Whether a node must refuse every client. One that has met a node that does not know may serve until another one
+   * answers, as in a cut: not from a level store, since it learns of the retirement with all that the other region has.
+   * What it answers as it learns it was asked before.
    */
   refuses({ region, store }: SimNode): boolean {
     if (!this.#isRetired || this.#phase !== "back" || region !== this.region) return false;

@@ -79,6 +79,7 @@ export class SimPeer implements Peer {
   readonly remote: ObjectStore;
   readonly #options: SimPeerOptions;
   readonly #listeners = new Set<(state: PeerState, reason: string) => void>();
+  readonly #meetings = new Set<(hello: PeerHello) => void>();
   #state: PeerState = "down";
   #retired = false;
   /** What the clock of the region's node showed that answered last. */
@@ -116,6 +117,11 @@ export class SimPeer implements Peer {
   onState(listener: (state: PeerState, reason: string) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
+  }
+
+  onHello(listener: (hello: PeerHello) => void): () => void {
+    this.#meetings.add(listener);
+    return () => this.#meetings.delete(listener);
   }
 
   /** A retired region is not used; only `hello` is asked of it. */
@@ -328,6 +334,7 @@ export class SimPeer implements Peer {
         this.clock = { of: this.region, wallMs: outcome.value.wallMs, atMs };
         this.#stores.set(at, usesIn(outcome.value, { node, calling, atMs: askedMs }));
         met(at);
+        for (const listener of this.#meetings) listener(outcome.value);
       }
       this.#update(answered ? "answers" : "no answer");
       life.after(probeMs, () => void ask());

@@ -271,6 +271,7 @@ export class SmallWorld {
       region,
       state,
       onState: () => () => undefined,
+      onHello: () => () => undefined,
     });
   }
 }
@@ -288,6 +289,7 @@ function unreachable(region: RegionName): Peer {
     region,
     state: (): PeerState => "up",
     onState: () => () => undefined,
+    onHello: () => () => undefined,
     hello: () => new Promise(() => undefined),
   };
   return peer as unknown as Peer;

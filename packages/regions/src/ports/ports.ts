@@ -147,4 +147,6 @@ export interface Peer extends PeerStore {
   state(): PeerState;
   /** Calls `listener` at each change; returns a function that stops it. */
   onState(listener: (state: PeerState, reason: string) => void): () => void;
+  /** Calls `listener` with each answer of a node to a probe; returns a function that stops it. */
+  onHello(listener: (hello: PeerHello) => void): () => void;
 }

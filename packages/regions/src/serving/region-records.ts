@@ -85,7 +85,8 @@ export class RegionRecords {
 
   /** Notes which generation another region said it has, and which one of this region it retired. */
   heard({ region, generation, retired }: RegionEntry): void {
-    this.#generations.set(region, generation);
+    // A node that was cut off from its own store may know less than another one.
+    this.#generations.set(region, Math.max(this.#generations.get(region) ?? 0, generation));
     this.#heard = Math.max(this.#heard, retired);
   }
 

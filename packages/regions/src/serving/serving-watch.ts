@@ -6,7 +6,7 @@ import {
   type Timers,
 } from "@holdfast/engine";
 import { mergeInto } from "../join/merge.ts";
-import type { Peer } from "../ports/ports.ts";
+import type { Peer, PeerHello } from "../ports/ports.ts";
 import { failureIn } from "../ports/waiting.ts";
 import { type RegionRecords, regionIdentifier } from "./region-records.ts";
 import {
@@ -77,6 +77,7 @@ export class ServingWatch {
     this.#unsubscribe = [
       own.onState((lease) => this.#apply({ type: "lease", lease, storeId: own.storeId })),
       ...peers.map((peer) => peer.onState(() => this.#look())),
+      ...peers.map((peer) => peer.onHello((hello) => this.#heard(hello))),
     ];
     this.#look();
     this.#loop = this.#run();
@@ -252,6 +253,13 @@ export class ServingWatch {
       if (!this.#state.level && serveStep(this.#state, levels).level) await this.#refresh();
       this.#apply(levels);
     }
+  }
+
+  /** The node that answered a greeting may know less than another one: each answer to a probe counts. */
+  #heard(hello: PeerHello): void {
+    const { records } = this.#options;
+    records.heard(hello);
+    this.#apply({ type: "retired", retired: records.isRetired(records.region) });
   }
 
   #mustGreet(peer: Peer, now: number): boolean {

@@ -164,3 +164,34 @@ test("a retired region that has caught up serves nothing, although it only met a
   expect(a.events.filter((one) => one.type === "serving" && one.from === "local")).toEqual([]);
   await regions.close();
 });
+
+test("a retired region that was greeted by a node that does not know of it serves nothing once another node says so", async () => {
+  const regions = await regionsWithInstance();
+  const { a } = regions;
+  const hello = await a.other.peer.hello();
+  expect(hello).toMatchObject({ generation: 1, retired: 0 });
+  a.other.probed(hello);
+  expect(a.store.serving().from).toBe("local");
+  a.other.probed({ ...hello, generation: 2, retired: 1 });
+  expect(a.store.serving().from).toBe("none");
+  // The node that does not know answers again.
+  a.other.probed(hello);
+  expect(a.store.records.isRetired("a")).toBe(true);
+  await regions.close();
+});
+
+test("a region that was retired and is back stays present, although a node says which generation it had before", async () => {
+  const regions = await regionsWithInstance();
+  const { b, time } = regions;
+  const generations = { generation: 1, retired: 1 };
+  const retired = changedRegion(undefined, "a", "b", time.wallMs(), () => generations);
+  await b.own.commit(systemInstance, [{ kind: "create", after: retired }], []);
+  await time.until(b.store.records.refresh());
+  const hello = await b.other.peer.hello();
+  b.other.probed(hello);
+  expect(b.store.records.isRetired("a")).toBe(true);
+  b.other.probed({ ...hello, generation: 2 });
+  b.other.probed(hello);
+  expect(b.store.records.isRetired("a")).toBe(false);
+  await regions.close();
+});

@@ -3,7 +3,7 @@ import { MemoryOwnStore } from "@holdfast/engine/testing";
 import type { Seals } from "../join/heal.ts";
 import { mergeInto } from "../join/merge.ts";
 import type { RegionTools } from "../operations/region-operations.ts";
-import type { Peer, PeerState, PeerStore } from "../ports/ports.ts";
+import type { Peer, PeerHello, PeerState, PeerStore } from "../ports/ports.ts";
 import { PeerService } from "../store/peer-service.ts";
 import { RegionalStore, type RegionalStoreOptions } from "../store/regional-store.ts";
 import { TestTime } from "./test-time.ts";
@@ -42,6 +42,8 @@ class TestPeer {
   before: Meddle | undefined;
   after: Meddle | undefined;
   readonly peer: Peer;
+  /** What one of its nodes answers to a probe. */
+  probed: (hello: PeerHello) => void = () => undefined;
   readonly #link: TestLink;
   readonly #time: TestTime;
 
@@ -54,6 +56,10 @@ class TestPeer {
       region,
       state,
       onState: (listener) => link.onChange(() => listener(state(), "link")),
+      onHello: (listener) => {
+        this.probed = listener;
+        return () => undefined;
+      },
     };
     this.peer = this.#through(own, () => service(), "");
   }

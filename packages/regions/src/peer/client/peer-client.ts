@@ -168,7 +168,6 @@ export class PeerClient implements Peer, AsyncDisposable {
     return this.#availability.onState(listener);
   }
 
-  /** Calls `listener` at each answer of a probe; returns a function that stops it. */
   onHello(listener: (hello: PeerHello) => void): () => void {
     this.#meetings.add(listener);
     return () => void this.#meetings.delete(listener);

@@ -41,6 +41,10 @@ export class MemoryPeer implements Peer {
     return () => undefined;
   }
 
+  onHello(): () => void {
+    return () => undefined;
+  }
+
   hello(): Promise<PeerHello> {
     return Promise.reject(refused());
   }
