@@ -285,7 +285,7 @@ export class ServingWatch {
     const { records, timers } = this.#options;
     try {
       const hello = await peer.hello();
-      records.heard(hello);
+      this.#heard(hello);
       if (peer.state() === "up") this.#met.set(peer, timers.monotonicMs());
       this.#noteIdle(peer, hello.serving);
     } catch (error) {
