@@ -135,6 +135,19 @@ export const rekeyFaults: readonly PlantedFault[] = [
     tests: [`${regions}/join/heal.test.ts`],
   },
   {
+    name: "restored-copy-contradicts",
+    kind: "duty",
+    file: `${regions}/join/join.ts`,
+    find: "join(own, areSealedApart(own, other) ? withOwnSeals(own, other) : other)",
+    replace: "join(own, withSealsOf(own, other))",
+    rule: "a key that was restored, and sealed anew, contradicts no older copy of it",
+    promises: ["When a retired region returns"],
+    tests: [
+      `${regions}/operations/region-operations.test.ts`,
+      "packages/server/src/backup/restore/restore.test.ts",
+    ],
+  },
+  {
     name: "resolve-contradicts-during-a-rekey",
     kind: "duty",
     file: `${regions}/join/join.ts`,

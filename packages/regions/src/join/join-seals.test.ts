@@ -1,7 +1,7 @@
 import { type ManagedObject, recordTags, type SealedMaterial } from "@holdfast/engine";
 import { groupItem, sampleObject } from "@holdfast/engine/testing";
 import { describe, expect, test } from "vitest";
-import { join, joinKeepingSeals, withSealsOf } from "./join.ts";
+import { areSealedApart, join, joinKeepingSeals, withSealsOf } from "./join.ts";
 
 const destroyed = { time: 9, region: "b" };
 
@@ -99,6 +99,39 @@ describe("a copy that other KEKs sealed", () => {
     const other = copyOf(copy);
     expect(withSealsOf(copyOf(own), other)).toBe(other);
     expect(joinKeepingSeals(copyOf(own), other).kind).toBe("conflict");
+  });
+});
+
+describe("copies that the same KEK sealed differently", () => {
+  const pending = {
+    destruction: { ...destroyed, state: "pending", until: 99, us: 9 },
+  } as const;
+  const restored = { destruction: { ...pending.destruction, state: "restored", us: 10 } } as const;
+  const anew = { ...sealOf(1), nonce: new Uint8Array(12).fill(7) };
+  const from = (facts: ManagedObject["facts"], material = anew) => ({
+    ...copyOf({ material: 1, facts }),
+    material,
+  });
+
+  test.each<[string, ManagedObject["facts"], ManagedObject["facts"]]>([
+    ["a restore that one region knows", pending, restored],
+    ["a restore that the other copy lacks yet", restored, {}],
+    ["a restore that both know", restored, restored],
+  ])("join with the first one's seals after %s", (_which, own, other) => {
+    const outcome = joinKeepingSeals(copyOf({ material: 1, facts: own }), from(other));
+    expect(outcome).toEqual({ kind: "joined", object: copyOf({ material: 1, facts: restored }) });
+  });
+
+  test("contradict each other where nothing was restored, or anything else differs", () => {
+    expect(joinKeepingSeals(copyOf({ material: 1 }), from({})).kind).toBe("conflict");
+    const other = { ...from(restored), fixed: [groupItem("h")] };
+    expect(joinKeepingSeals(copyOf({ material: 1 }), other).kind).toBe("conflict");
+  });
+
+  test("are sealed apart only if their seals differ", () => {
+    expect(areSealedApart(from(pending), copyOf({ material: 1, facts: restored }))).toBe(true);
+    expect(areSealedApart(from(pending), from(restored))).toBe(false);
+    expect(areSealedApart(from({}), copyOf({ material: 1 }))).toBe(false);
   });
 });
 

@@ -75,16 +75,31 @@ export function join(a: ManagedObject, b: ManagedObject): JoinOutcome {
 }
 
 /**
- * The same, but where the copies were sealed under different KEKs, as during a rekey, the first one's seals stay: each
- * region re-seals its own records, so neither needs the other's. Whether both seals hold the same is not looked at.
+ * The same, but where the copies were sealed apart (`areSealedApart`), the first one's seals stay: each region re-seals its
+ * own records, so neither needs the other's. Whether both seals hold the same is not looked at.
  */
 export function joinKeepingSeals(own: ManagedObject, other: ManagedObject): JoinOutcome {
-  return join(own, withSealsOf(own, other));
+  return join(own, areSealedApart(own, other) ? withOwnSeals(own, other) : other);
+}
+
+/**
+ * Whether the seals of two copies differ for a reason that needs no look into them: other KEKs made them, as during a rekey,
+ * or the object was destroyed with a delay, so that a restore may have sealed its material anew under the same KEK.
+ */
+export function areSealedApart(one: ManagedObject, other: ManagedObject): boolean {
+  const mayBeRestored = (one.facts.destruction ?? other.facts.destruction) !== undefined;
+  return (
+    areUnderOtherKeks(one, other) || (mayBeRestored && !isSameSeal(one.material, other.material))
+  );
 }
 
 /** A copy with the seals of the own one, if other KEKs made its own; the copy itself otherwise. */
 export function withSealsOf(own: ManagedObject, copy: ManagedObject): ManagedObject {
-  if (!areUnderOtherKeks(own, copy)) return copy;
+  return areUnderOtherKeks(own, copy) ? withOwnSeals(own, copy) : copy;
+}
+
+/** A copy with the own seals; the copy itself where one of the two lacks material that is not destroyed. */
+function withOwnSeals(own: ManagedObject, copy: ManagedObject): ManagedObject {
   const { material, facts } = copy;
   const destroyed = own.facts.destroyed !== undefined || facts.destroyed !== undefined;
   if (!destroyed && (own.material === undefined) !== (material === undefined)) return copy;

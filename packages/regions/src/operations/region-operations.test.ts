@@ -340,6 +340,29 @@ describe("rejoin", () => {
     await regions.close();
   });
 
+  test("takes a key that the survivor destroyed with a delay and restored, which sealed it anew", async () => {
+    const { regions, a, b, time, link } = await retired();
+    const material = {
+      kekId: instance,
+      nonce: new Uint8Array(12),
+      ciphertext: new Uint8Array(32),
+    };
+    const key = { ...newKey(regions), material };
+    await put(a, key);
+    const destruction = { time: 9, region: "b", state: "restored", until: 99, us: 9e6 } as const;
+    const anew = { ...material, nonce: new Uint8Array(12).fill(7) };
+    await put(b, { ...key, facts: { destruction }, material: anew });
+    link.open = true;
+    await time.pass(200);
+    const { pushed, pulled } = await time.until(
+      rejoinRegion(a.other.peer, toolsOf(regions, a), { settleMs: 0 }),
+    );
+    expect([pushed.quarantined, pulled.quarantined]).toEqual([0, 0]);
+    expect(await a.own.quarantined()).toBe(0);
+    expect(await copyOf(a, key)).toMatchObject({ facts: { destruction }, material });
+    await regions.close();
+  });
+
   test("changes nothing where the survivor cannot read a record, or an operation keeps holding one here", async () => {
     const { regions, a, b, time, link } = await retired();
     const key = newKey(regions);

@@ -1,5 +1,4 @@
 import {
-  areUnderOtherKeks,
   type ChangePage,
   type JoinResult,
   type ManagedObject,
@@ -13,6 +12,7 @@ import {
   sysPartition,
   type Timers,
 } from "@holdfast/engine";
+import { areSealedApart } from "../../join/join.ts";
 import { type Merged, type MergeOptions, mergeInto } from "../../join/merge.ts";
 import type { Peer } from "../../ports/ports.ts";
 import type { DutyContext, DutyResult } from "../duty.ts";
@@ -449,10 +449,10 @@ export class PeerReader {
 
   /**
    * What was put aside is not fetched again before it changes, or before an operator accepts what this node refused it for; what
-   * is sealed under another KEK there than here, before one of the two copies changes.
+   * is sealed apart there, before one of the two copies changes.
    */
   #noteAside(object: ManagedObject, { result, stored }: Merged): void {
-    const keptSeals = stored !== undefined && areUnderOtherKeks(stored.object, object);
+    const keptSeals = stored !== undefined && areSealedApart(stored.object, object);
     if (!keptSeals && !isRefused(result)) return;
     if (this.#unjoinable.size >= unjoinableMax) this.#unjoinable.clear();
     const { own } = this.#options;

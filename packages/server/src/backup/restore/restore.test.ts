@@ -225,13 +225,17 @@ describe("a backup", () => {
     test("neither destroys one again that was restored since, nor revives one that was destroyed since", async () => {
       const { site, objects } = await filled();
       const [one, two, three] = objects as [ManagedObject, ManagedObject, ManagedObject];
-      await site.change(one, { facts: { destruction } });
+      const sealed = { kekId: instance, nonce: new Uint8Array(12), ciphertext: new Uint8Array(32) };
+      await site.change(one, { facts: { destruction }, material: sealed });
       await site.change(three, { facts: { destruction } });
       const file = await site.backup();
-      await site.change(one, { facts: { destruction: restored } });
+      // A restore seals the material anew.
+      const material = { ...sealed, nonce: new Uint8Array(12).fill(7) };
+      await site.change(one, { facts: { destruction: restored }, material });
       await site.change(two, { facts: { destruction } });
-      await site.restore(file);
-      expect(await destructionIn(site, one)).toEqual(restored);
+      const report = await site.restore(file);
+      expect(report).toMatchObject({ contradicting: 0, left: 0 });
+      expect(await site.get(one)).toMatchObject({ facts: { destruction: restored }, material });
       expect(await destructionIn(site, two)).toEqual(destruction);
       expect(await destructionIn(site, three)).toEqual(destruction);
     });
