@@ -212,9 +212,7 @@ export class ShippedStore implements AsyncDisposable {
       for (const sentinel of this.sentinels) await sentinel.start();
       await sleep(4_000);
     }
-    await this.containers.primary.start({ INIT: "1" });
-    await this.containers.replica.start(replica);
-    await this.until("a new store", async () => (await this.role("replica")) === "slave");
+    await this.#startMembers(replica);
     if (!sentinelsFirst) for (const sentinel of this.sentinels) await sentinel.start();
     await this.until("Sentinels that know each other", async () => {
       const counts = await Promise.all(this.sentinels.map((each) => this.#sentinel(each)));
@@ -268,9 +266,7 @@ export class ShippedStore implements AsyncDisposable {
 
   /** Starts a new store that no Sentinel watches, and acknowledges 50 keys in it. */
   async beginAlone(): Promise<void> {
-    await this.containers.primary.start({ INIT: "1" });
-    await this.containers.replica.start();
-    await this.until("a new store", async () => (await this.role("replica")) === "slave");
+    await this.#startMembers();
     await this.acknowledge(50);
   }
 
@@ -393,6 +389,17 @@ export class ShippedStore implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(Object.values(this.containers).map((each) => each.kill()));
     rmSync(this.#folder, { recursive: true, force: true });
+  }
+
+  async #startMembers(replica: Readonly<Record<string, string>> = {}): Promise<void> {
+    await this.containers.primary.start({ INIT: "1" });
+    await this.containers.replica.start(replica);
+    // A new member has priority 0 until it has all data; then it restarts.
+    await this.until("a replica that can be promoted", async () => {
+      const [answer] = await this.#ask(this.containers.replica, [["info"]]).catch(() => []);
+      const info = String(answer);
+      return /^slave_priority:[1-9]/m.test(info) && /^master_link_status:up/m.test(info);
+    });
   }
 
   async #named(): Promise<string | undefined> {
