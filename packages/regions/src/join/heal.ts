@@ -44,8 +44,8 @@ export type OpenedJoin = JoinOutcome & { readonly replaces?: boolean; readonly c
 
 /**
  * The join of two copies that differ only in what is sealed: with the parts of the copy that opens, or, if both open to
- * the same, with those under the newer KEK. While the instance's key is closed, the first copy's seals stay if the KEKs
- * differ (`joinKeepingSeals`). A conflict for any other copies.
+ * the same, with those under the newer KEK. While the instance's key is closed, the first copy's seals stay if the copies
+ * were sealed apart (`joinKeepingSeals`). A conflict for any other copies.
  */
 export async function joinOpened(
   first: ManagedObject,
